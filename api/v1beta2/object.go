@@ -1,0 +1,104 @@
+package v1beta2
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// Object is any of the kinds of this package.
+//
+// +kubebuilder:object:generate=false
+type Object interface {
+	runtime.Object
+	metav1.Object
+	// Common gives access to the fields that several kinds share.
+	Common() Common
+}
+
+// Common points at the fields of one object that several kinds share, for code that treats all kinds alike. A pointer is
+// nil where the kind has no such field; whoever may write the object may write through the others.
+//
+// +kubebuilder:object:generate=false
+type Common struct {
+	// Kind of the object, for example "VirtualNode"; set even when the object's TypeMeta is empty.
+	Kind string
+	// AWSName is spec.awsName; nil for Route and BackendGroup.
+	AWSName **string
+	// MeshRef is spec.meshRef; nil for Mesh and Route.
+	MeshRef **MeshReference
+	// ARN is the status field with the resource name; nil for BackendGroup.
+	ARN **string
+	// Conditions is status.conditions.
+	Conditions *[]Condition
+	// ObservedGeneration is status.observedGeneration.
+	ObservedGeneration **int64
+}
+
+// Common implements Object.
+func (m *Mesh) Common() Common {
+	return Common{"Mesh", &m.Spec.AWSName, nil, &m.Status.MeshARN, &m.Status.Conditions, &m.Status.ObservedGeneration}
+}
+
+// Common implements Object.
+func (n *VirtualNode) Common() Common {
+	return Common{"VirtualNode", &n.Spec.AWSName, &n.Spec.MeshRef, &n.Status.VirtualNodeARN, &n.Status.Conditions, &n.Status.ObservedGeneration}
+}
+
+// Common implements Object.
+func (s *VirtualService) Common() Common {
+	return Common{"VirtualService", &s.Spec.AWSName, &s.Spec.MeshRef, &s.Status.VirtualServiceARN, &s.Status.Conditions, &s.Status.ObservedGeneration}
+}
+
+// Common implements Object.
+func (r *VirtualRouter) Common() Common {
+	return Common{"VirtualRouter", &r.Spec.AWSName, &r.Spec.MeshRef, &r.Status.VirtualRouterARN, &r.Status.Conditions, &r.Status.ObservedGeneration}
+}
+
+// Common implements Object.
+func (r *Route) Common() Common {
+	return Common{"Route", nil, nil, &r.Status.RouteARN, &r.Status.Conditions, &r.Status.ObservedGeneration}
+}
+
+// Common implements Object.
+func (g *VirtualGateway) Common() Common {
+	return Common{"VirtualGateway", &g.Spec.AWSName, &g.Spec.MeshRef, &g.Status.VirtualGatewayARN, &g.Status.Conditions, &g.Status.ObservedGeneration}
+}
+
+// Common implements Object.
+func (r *GatewayRoute) Common() Common {
+	return Common{"GatewayRoute", &r.Spec.AWSName, &r.Spec.MeshRef, &r.Status.GatewayRouteARN, &r.Status.Conditions, &r.Status.ObservedGeneration}
+}
+
+// Common implements Object.
+func (g *BackendGroup) Common() Common {
+	return Common{"BackendGroup", nil, &g.Spec.MeshRef, nil, &g.Status.Conditions, &g.Status.ObservedGeneration}
+}
+
+// DefaultName is the name of obj in its mesh when it has no awsName. It is empty while the object has no name yet
+// (metadata.generateName), because a name made of the namespace alone would be shared by all such objects.
+//
+//	Mesh, Route, BackendGroup                                 <name>
+//	VirtualService                                            <name>.<namespace>
+//	VirtualNode, VirtualRouter, VirtualGateway, GatewayRoute  <name>_<namespace>
+func DefaultName(obj Object) string {
+	name := obj.GetName()
+	if name == "" {
+		return ""
+	}
+	switch obj.(type) {
+	case *Mesh, *Route, *BackendGroup:
+		return name
+	case *VirtualService:
+		return name + "." + obj.GetNamespace()
+	default:
+		return name + "_" + obj.GetNamespace()
+	}
+}
+
+// EffectiveName is the name of obj in its mesh: awsName, or DefaultName when awsName is absent or empty.
+func EffectiveName(obj Object) string {
+	if field := obj.Common().AWSName; field != nil && *field != nil && **field != "" {
+		return **field
+	}
+	return DefaultName(obj)
+}

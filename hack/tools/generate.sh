@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Generates what follows from the Go types: deep copies and CRDs.
+#
+#   hack/tools/generate.sh           writes the generated files
+#   hack/tools/generate.sh verify    fails, with a diff, if they are not what the types say
+#
+# The generator is pinned in hack/tools/go.mod, apart from the product's own dependencies.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$root"
+
+generate() { # $1: folder that receives the CRDs, $2: output rule of the deep copies
+  local generator=(go tool -modfile=hack/tools/go.mod controller-gen)
+  "${generator[@]}" object paths=./api/... "output:object:$2"
+  "${generator[@]}" crd paths=./api/... "output:crd:dir=$1"
+}
+
+case "${1:-write}" in
+write)
+  generate config/crd/bases dir=api/v1beta2
+  ;;
+verify)
+  fresh=$(mktemp -d)
+  trap 'rm -rf "$fresh"' EXIT
+  mkdir "$fresh/crd" "$fresh/api"
+  generate "$fresh/crd" "dir=$fresh/api"
+  ok=true
+  diff -ru config/crd/bases "$fresh/crd" || ok=false
+  diff -u api/v1beta2/zz_generated.deepcopy.go "$fresh/api/zz_generated.deepcopy.go" || ok=false
+  if ! $ok; then
+    echo "generated files are stale: run make generate" >&2
+    exit 1
+  fi
+  ;;
+*)
+  echo "usage: $0 [write|verify]" >&2
+  exit 2
+  ;;
+esac

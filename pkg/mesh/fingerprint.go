@@ -1,0 +1,117 @@
+package mesh
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"reflect"
+	"time"
+)
+
+// Hash is a fingerprint: equal hashes mean equal content. It is comparable and serves as a map key.
+type Hash [16]byte
+
+// String returns the hash in hexadecimal digits.
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// Fingerprint returns the hash of the whole of v: every field at any depth, through pointers and slices, except fields tagged
+// `hash:"-"`. A pointer to a value with a Fingerprint field that is already set counts by that fingerprint, so that shared
+// values are hashed once. Maps, channels and functions have no place in the model and panic, as a programming error.
+func Fingerprint(v any) Hash {
+	e := encoder{buf: make([]byte, 0, 512)}
+	rv := reflect.ValueOf(v)
+	if rv.Kind() == reflect.Pointer && !rv.IsNil() {
+		rv = rv.Elem()
+	}
+	e.value(rv)
+	return hashBytes(e.buf)
+}
+
+// Combine returns the hash of a sequence of hashes and strings, in order.
+func Combine(parts ...any) Hash {
+	buf := make([]byte, 0, 32*len(parts))
+	for _, p := range parts {
+		switch p := p.(type) {
+		case Hash:
+			buf = append(buf, p[:]...)
+		case string:
+			buf = binary.AppendUvarint(buf, uint64(len(p)))
+			buf = append(buf, p...)
+		default:
+			buf = append(buf, fmt.Sprintf("%T%v", p, p)...)
+		}
+	}
+	return hashBytes(buf)
+}
+
+func hashBytes(b []byte) Hash {
+	sum := sha256.Sum256(b)
+	return Hash(sum[:16])
+}
+
+type encoder struct{ buf []byte }
+
+var (
+	timeType = reflect.TypeFor[time.Time]()
+	hashType = reflect.TypeFor[Hash]()
+)
+
+func (e *encoder) uint(u uint64) { e.buf = binary.AppendUvarint(e.buf, u) }
+
+func (e *encoder) value(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		s := v.String()
+		e.uint(uint64(len(s)))
+		e.buf = append(e.buf, s...)
+	case reflect.Bool:
+		if v.Bool() {
+			e.buf = append(e.buf, 1)
+		} else {
+			e.buf = append(e.buf, 0)
+		}
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		e.buf = binary.AppendVarint(e.buf, v.Int())
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		e.uint(v.Uint())
+	case reflect.Slice, reflect.Array:
+		e.uint(uint64(v.Len()))
+		for i := range v.Len() {
+			e.value(v.Index(i))
+		}
+	case reflect.Pointer:
+		e.pointer(v)
+	case reflect.Struct:
+		e.structure(v)
+	default:
+		panic("mesh: cannot fingerprint a " + v.Kind().String())
+	}
+}
+
+func (e *encoder) pointer(v reflect.Value) {
+	if v.IsNil() {
+		e.buf = append(e.buf, 0)
+		return
+	}
+	e.buf = append(e.buf, 1)
+	elem := v.Elem()
+	if elem.Kind() == reflect.Struct {
+		if f := elem.FieldByName("Fingerprint"); f.IsValid() && f.Type() == hashType && !f.IsZero() {
+			h := f.Interface().(Hash)
+			e.buf = append(e.buf, h[:]...)
+			return
+		}
+	}
+	e.value(elem)
+}
+
+func (e *encoder) structure(v reflect.Value) {
+	if v.Type() == timeType {
+		e.buf = binary.AppendVarint(e.buf, v.Interface().(time.Time).UnixNano())
+		return
+	}
+	for _, i := range hashedFields(v.Type()) {
+		e.value(v.Field(i))
+	}
+}

@@ -1,0 +1,346 @@
+package mesh
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// Protocol is what is spoken on a port, in App Mesh's words.
+type Protocol string
+
+// The four protocols that App Mesh knows.
+const (
+	HTTP  Protocol = "http"
+	HTTP2 Protocol = "http2"
+	GRPC  Protocol = "grpc"
+	TCP   Protocol = "tcp"
+)
+
+// IsHTTP is true for the three protocols that Envoy routes by request.
+func (p Protocol) IsHTTP() bool { return p == HTTP || p == HTTP2 || p == GRPC }
+
+// Model is everything one compile pass decided. All slices are sorted and nothing is modified after Compile returned.
+type Model struct {
+	// Workloads are sorted by ID.
+	Workloads []*Workload
+	// Groups are the sets of proxies that get one configuration, sorted by ID.
+	Groups []*Group
+	// Proxies are the injected pods that belong to a group, sorted by ID; in standalone mode there are none.
+	Proxies []Proxy
+	// Members maps the id of a proxy (a pod's UID, in standalone mode its node id) to the ID of its group.
+	Members map[string]string
+
+	dependents struct {
+		once sync.Once
+		of   map[Object][]*Group
+	}
+}
+
+// Dependents returns the groups whose configuration is made from o, sorted by ID. It is what "n proxies" in a status counts.
+func (m *Model) Dependents(o Object) []*Group {
+	m.dependents.once.Do(func() {
+		of := map[Object][]*Group{}
+		for _, g := range m.Groups {
+			for _, s := range g.Workload.Sources() {
+				of[s] = append(of[s], g)
+			}
+		}
+		m.dependents.of = of
+	})
+	return m.dependents.of[o]
+}
+
+// Proxy is one injected pod.
+type Proxy struct {
+	// ID is the pod's UID.
+	ID, Namespace, Name string
+	Group               string
+	// Counted is true while the pod runs and is not terminating: such pods are the n of "m of n proxies".
+	Counted bool
+}
+
+// Group is a workload and the facts about its pods that shape configuration. All its proxies get the same resources.
+type Group struct {
+	ID       string
+	Workload *Workload
+	Profile  Profile
+}
+
+// Profile is the part of a pod's injection that may shape configuration. It is comparable; adding a field is a decision.
+type Profile struct {
+	// IPv4 and IPv6 say which address families the pod has.
+	IPv4, IPv6 bool
+	// SDS is true when the pod mounts the socket of a local SDS provider.
+	SDS bool
+	// MetricExtension is true when per-route statistics were asked for.
+	MetricExtension bool
+}
+
+// WorkloadID identifies a workload by App Mesh's names.
+type WorkloadID struct {
+	Mesh    string
+	Gateway bool
+	Name    string
+}
+
+// String returns the node id that App Mesh's proxies carry: mesh/<mesh>/virtualNode/<name> or …/virtualGateway/<name>.
+func (id WorkloadID) String() string {
+	kind := "virtualNode"
+	if id.Gateway {
+		kind = "virtualGateway"
+	}
+	return "mesh/" + id.Mesh + "/" + kind + "/" + id.Name
+}
+
+// Workload is what stands behind one VirtualNode or VirtualGateway: pods with the same listeners and backends.
+type Workload struct {
+	ID        WorkloadID
+	Object    Object
+	Listeners []*Listener
+	// Backends are the services its proxies may call, sorted by name; no service twice.
+	Backends []*Backend
+	// Outbound says what happens on each port that its applications dial, sorted by port.
+	Outbound []*OutboundPort
+	Egress   Egress
+	// AccessLog is nil when no log is written.
+	AccessLog *AccessLog
+	// IPPreference of its mesh; empty when none is in force.
+	IPPreference IPPreference
+	// Fingerprint covers everything of the workload, its services and destinations but no endpoints.
+	Fingerprint Hash `hash:"-"`
+}
+
+// Sources returns every object that the workload's configuration is made from, without duplicates, sorted.
+func (w *Workload) Sources() []Object {
+	all := []Object{w.Object}
+	for _, b := range w.Backends {
+		all = append(all, b.Service.Sources...)
+	}
+	slices.SortFunc(all, Object.Compare)
+	return slices.Compact(all)
+}
+
+// IPPreference is the family preference of a mesh. Source: App Mesh API, MeshServiceDiscovery.
+type IPPreference string
+
+// The values of IPPreference; the empty one means that the mesh has none.
+const (
+	IPv4Only      IPPreference = "IPv4_ONLY"
+	IPv6Only      IPPreference = "IPv6_ONLY"
+	IPv4Preferred IPPreference = "IPv4_PREFERRED"
+	IPv6Preferred IPPreference = "IPv6_PREFERRED"
+)
+
+// Egress says what happens to connections whose destination the mesh does not model.
+type Egress struct {
+	// AllowAll passes them through to where they wanted to go; otherwise they are closed.
+	AllowAll bool
+	// Exempt lists the TLS server names on port 443 that pass in any case, for example "*.amazonaws.com".
+	Exempt []string
+}
+
+// Listener is one port that a workload serves.
+type Listener struct {
+	Port     uint32
+	Protocol Protocol
+	Timeout  Timeout
+	// Pool bounds what the proxy sends to its own application.
+	Pool Pool
+}
+
+// Timeout bounds requests. A nil member means that nothing was said; zero switches the limit off.
+type Timeout struct {
+	PerRequest, Idle *time.Duration
+}
+
+// Pool holds upper bounds; 0 means unlimited (App Mesh: 2147483647).
+type Pool struct {
+	MaxConnections, MaxPendingRequests, MaxRequests uint32
+}
+
+// AccessLog is one file sink. At most one of Text and JSON is given; neither means Envoy's default format.
+type AccessLog struct {
+	Path string
+	Text string
+	JSON []LogField
+}
+
+// LogField is one key of a JSON access log.
+type LogField struct{ Key, Value string }
+
+// Backend is a service that a workload may call.
+type Backend struct {
+	Service *Service
+}
+
+// OutboundPort is one port that applications dial and everything that may be meant by it. A connection whose original address
+// is among the addresses of a TCP entry goes there; otherwise HTTP decides by host, or the TCP entry without addresses takes it.
+type OutboundPort struct {
+	Port uint32
+	// Protocol of the HTTP family that names the route configuration; empty when no HTTP service is on this port.
+	Protocol Protocol
+	HTTP     []OutboundService
+	TCP      []OutboundService
+}
+
+// OutboundService is one service on an outbound port.
+type OutboundService struct {
+	Service *Service
+	Port    *ServicePort
+	// Addresses restrict a TCP entry to connections to these addresses; none means any address.
+	Addresses []string
+}
+
+// Service is a name that clients call, with the ports it answers on. A service without a provider has none.
+type Service struct {
+	// Name is the host that clients put in the request, App Mesh's awsName of the VirtualService.
+	Name   string
+	Object Object
+	// Created orders services that compete for one name or port: the oldest wins.
+	Created time.Time
+	Ports   []*ServicePort
+	// Addresses are the cluster IPs of the Kubernetes Service behind the name, if there is one.
+	Addresses []string
+	// Sources are all objects that the service is made from: itself, router, routes, nodes.
+	Sources []Object
+	// Fingerprint covers the service with its routes and the names of its clusters.
+	Fingerprint Hash `hash:"-"`
+}
+
+// ServicePort is one port that clients dial.
+type ServicePort struct {
+	Port     uint32
+	Protocol Protocol
+	// Routes are in the order in which they are tried. Empty means that every request gets a 404.
+	Routes []*Route
+}
+
+// Route sends the requests that Match describes to Targets.
+type Route struct {
+	Name     string
+	Object   Object
+	Priority int
+	Match    Match
+	Targets  []Target
+	Timeout  Timeout
+	// Retry is nil for TCP only; HTTP routes always have a policy, App Mesh's default one when the user gave none.
+	Retry *Retry
+}
+
+// Target is one share of a route. A target that did not resolve has no Destination; its share answers 503.
+type Target struct {
+	// Cluster is the name of the Envoy cluster, defined or not.
+	Cluster string
+	Weight  uint32
+	// Destination is nil when the target did not resolve. It is not part of the route's fingerprint: the name is.
+	Destination *Destination `hash:"-"`
+}
+
+// PathKind says how Match.Path is compared.
+type PathKind int
+
+// The ways to compare a path.
+const (
+	PathPrefix PathKind = iota
+	PathExact
+	PathRegex
+)
+
+// Match describes requests; all given criteria must hold. The zero value with PathPrefix "/" matches every request.
+type Match struct {
+	PathKind PathKind
+	Path     string
+	Headers  []ValueMatch
+	Queries  []ValueMatch
+}
+
+// MatchKind says how a header or query parameter is compared.
+type MatchKind int
+
+// The ways to compare a value.
+const (
+	Present MatchKind = iota
+	Exact
+	Prefix
+	Suffix
+	Regex
+	Range
+)
+
+// ValueMatch compares one header, metadata key or query parameter.
+type ValueMatch struct {
+	Name  string
+	Kind  MatchKind
+	Value string
+	// Start and End bound an integer, half open: Start <= value < End.
+	Start, End int64
+	Invert     bool
+}
+
+// Retry is a retry policy in Envoy's terms, which are the only ones that cover App Mesh's events exactly.
+type Retry struct {
+	// On lists Envoy's retry_on tokens in their canonical order; empty means that nothing is retried.
+	On          []string
+	StatusCodes []uint32
+	Max         uint32
+	// PerTry bounds each attempt including the first; nil means no bound.
+	PerTry *time.Duration
+}
+
+// Destination is one port of a workload, or of a host outside, as its callers see it.
+type Destination struct {
+	// Cluster is the name of the Envoy cluster.
+	Cluster  string
+	Object   Object
+	Port     uint32
+	Protocol Protocol
+	// Endpoints is set when the addresses are known here; otherwise DNS is.
+	Endpoints *Endpoints `hash:"-"`
+	DNS       *DNS
+	Health    *HealthCheck
+	Outlier   *Outlier
+	// HealthHost is the host header of health checks.
+	HealthHost string
+	// IPPreference of the mesh.
+	IPPreference IPPreference
+	// Fingerprint covers everything but the endpoints.
+	Fingerprint Hash `hash:"-"`
+}
+
+// DNS leaves resolution to Envoy.
+type DNS struct {
+	Host string
+	Port uint32
+	// All uses every address as an endpoint; otherwise one address at a time is used.
+	All bool
+}
+
+// Endpoints are the ready addresses of a destination, sorted. Empty means that nobody answers: 503.
+type Endpoints struct {
+	List        []Endpoint
+	Fingerprint Hash `hash:"-"`
+}
+
+// Endpoint is one address with its port. Zone is empty when the node's zone is unknown.
+type Endpoint struct {
+	Address string
+	Port    uint32
+	Zone    string
+}
+
+// HealthCheck is an active check that callers run. Protocol TCP only connects.
+type HealthCheck struct {
+	Protocol           Protocol
+	Path               string
+	Port               uint32
+	Interval, Timeout  time.Duration
+	Healthy, Unhealthy uint32
+}
+
+// Outlier ejects hosts that fail.
+type Outlier struct {
+	MaxServerErrors        uint32
+	Interval, BaseEjection time.Duration
+	MaxEjectionPercent     uint32
+}
