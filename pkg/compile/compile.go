@@ -1,0 +1,159 @@
+package compile
+
+import (
+	"cmp"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// Result is what one pass decided.
+type Result struct {
+	Model *mesh.Model
+	// Problems are sorted by object, the worst first.
+	Problems []mesh.Problem
+	// Names maps each object that has a mesh to its place in it, for identifiers and tables.
+	Names map[mesh.Object]Place
+}
+
+// Place is the mesh and the effective name of an object.
+type Place struct {
+	// Mesh is the effective name of the mesh; MeshRef names the Mesh object.
+	Mesh    string
+	MeshRef meshv1beta2.MeshReference
+	Name    string
+	// Gateway is the effective name of a GatewayRoute's gateway.
+	Gateway string
+}
+
+// Compile decides what every proxy does. It never fails: what a user got wrong is in the Problems.
+func Compile(in *Objects) *Result {
+	b := newBuilder(in)
+	b.indexMeshes()
+	b.joinMeshes()
+	b.resolveNames()
+	b.compileDestinations()
+	b.compileRouters()
+	b.compileServices()
+	b.compileWorkloads()
+	b.assignMembers()
+	return b.seal()
+}
+
+// builder holds the intermediate results of the passes. Maps are only looked up, never ranged over, where order matters.
+type builder struct {
+	in       *Objects
+	problems []mesh.Problem
+
+	meshes   []*meshInfo // by age
+	meshOf   map[mesh.Object]*meshInfo
+	labels   map[string]map[string]string // of namespaces
+	names    map[mesh.Object]Place
+	services map[serviceKey]*Service
+	slices   map[serviceKey][]*Slice
+
+	nodes       map[types.NamespacedName]*node
+	nodeByName  map[nameKey]*node
+	nodeOrder   []*node
+	routers     map[types.NamespacedName]*router
+	routeByName map[nameKey]*router
+	virtuals    map[types.NamespacedName]*virtualService
+	virtualOf   map[nameKey]*virtualService
+
+	workloads []*mesh.Workload
+	groups    map[string]*mesh.Group
+	proxies   []mesh.Proxy
+	members   map[string]string
+}
+
+// nameKey is an effective name within a mesh.
+type nameKey struct{ mesh, name string }
+
+func newBuilder(in *Objects) *builder {
+	b := &builder{
+		in:          in,
+		meshOf:      map[mesh.Object]*meshInfo{},
+		labels:      make(map[string]map[string]string, len(in.Namespaces)),
+		names:       map[mesh.Object]Place{},
+		services:    make(map[serviceKey]*Service, len(in.Services)),
+		slices:      make(map[serviceKey][]*Slice, len(in.Slices)),
+		nodes:       make(map[types.NamespacedName]*node, len(in.VirtualNodes)),
+		nodeByName:  make(map[nameKey]*node, len(in.VirtualNodes)),
+		routers:     make(map[types.NamespacedName]*router, len(in.VirtualRouters)),
+		routeByName: make(map[nameKey]*router, len(in.VirtualRouters)),
+		virtuals:    make(map[types.NamespacedName]*virtualService, len(in.VirtualServices)),
+		virtualOf:   make(map[nameKey]*virtualService, len(in.VirtualServices)),
+		groups:      map[string]*mesh.Group{},
+		members:     make(map[string]string, len(in.Pods)),
+	}
+	for _, n := range in.Namespaces {
+		b.labels[n.Name] = n.Labels
+	}
+	for _, s := range in.Services {
+		b.services[serviceKey{s.Namespace, s.Name}] = s
+	}
+	for _, s := range in.Slices {
+		k := serviceKey{s.Namespace, s.Service}
+		b.slices[k] = append(b.slices[k], s)
+	}
+	return b
+}
+
+// problem records a fault.
+func (b *builder) problem(p mesh.Problem) { b.problems = append(b.problems, p) }
+
+// seal sorts what the passes made and computes the fingerprints of workloads.
+func (b *builder) seal() *Result {
+	slices.SortFunc(b.workloads, func(x, y *mesh.Workload) int { return cmp.Compare(x.ID.String(), y.ID.String()) })
+	for _, w := range b.workloads {
+		w.Fingerprint = fingerprintWorkload(w)
+	}
+	m := &mesh.Model{Workloads: b.workloads, Proxies: b.proxies, Members: b.members}
+	for _, g := range b.groups {
+		m.Groups = append(m.Groups, g)
+	}
+	slices.SortFunc(m.Groups, func(x, y *mesh.Group) int { return cmp.Compare(x.ID, y.ID) })
+	slices.SortFunc(m.Proxies, func(x, y mesh.Proxy) int { return cmp.Compare(x.ID, y.ID) })
+	slices.SortFunc(b.problems, mesh.Problem.Compare)
+	return &Result{Model: m, Problems: slices.Compact(b.problems), Names: b.names}
+}
+
+// fingerprintWorkload covers the workload's own settings, its services by their fingerprints, and the settings of every
+// destination, but no endpoints.
+func fingerprintWorkload(w *mesh.Workload) mesh.Hash {
+	parts := []any{mesh.Fingerprint(w)}
+	for _, backend := range w.Backends {
+		for _, p := range backend.Service.Ports {
+			for _, r := range p.Routes {
+				for _, t := range r.Targets {
+					if t.Destination != nil {
+						parts = append(parts, t.Destination.Fingerprint)
+					}
+				}
+			}
+		}
+	}
+	return mesh.Combine(parts...)
+}
+
+// objectOf names an object in messages and maps.
+func objectOf(o meshv1beta2.Object) mesh.Object {
+	return mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+func keyOf(o meshv1beta2.Object) types.NamespacedName {
+	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+// byAge orders objects from the oldest to the youngest, then by namespace and name: the order in which they win conflicts.
+func byAge[T meshv1beta2.Object](list []T) []T {
+	out := slices.Clone(list)
+	slices.SortFunc(out, func(x, y T) int {
+		return cmp.Or(x.GetCreationTimestamp().Compare(y.GetCreationTimestamp().Time),
+			cmp.Compare(x.GetNamespace(), y.GetNamespace()), cmp.Compare(x.GetName(), y.GetName()))
+	})
+	return out
+}

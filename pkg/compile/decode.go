@@ -1,0 +1,231 @@
+package compile
+
+import (
+	"fmt"
+	"regexp/syntax"
+	"strings"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// decoded is a route with its kind taken apart.
+type decoded struct {
+	// field is the JSON name of the kind that is set, for paths.
+	field    string
+	protocol mesh.Protocol
+	port     uint32
+	match    mesh.Match
+	targets  []meshv1beta2.WeightedTarget
+	timeout  mesh.Timeout
+	retry    *mesh.Retry
+}
+
+// decode takes the one kind that is set apart. It is false when the route must be left out.
+func (b *builder) decode(s source) (decoded, bool) {
+	body := s.body
+	set := 0
+	for _, is := range []bool{body.HTTPRoute != nil, body.HTTP2Route != nil, body.GRPCRoute != nil, body.TCPRoute != nil} {
+		if is {
+			set++
+		}
+	}
+	if set != 1 {
+		b.leftOut(s, "", fmt.Sprintf("exactly one of httpRoute, http2Route, grpcRoute and tcpRoute must be given, not %d", set))
+		return decoded{}, false
+	}
+	switch {
+	case body.HTTPRoute != nil:
+		return b.decodeHTTP(s, "httpRoute", mesh.HTTP, body.HTTPRoute)
+	case body.HTTP2Route != nil:
+		return b.decodeHTTP(s, "http2Route", mesh.HTTP2, body.HTTP2Route)
+	case body.GRPCRoute != nil:
+		return b.decodeGRPC(s, body.GRPCRoute)
+	default:
+		return decodeTCP(body.TCPRoute), true
+	}
+}
+
+// leftOut reports a route that is not served.
+func (b *builder) leftOut(s source, path, why string) {
+	b.problem(mesh.Problem{Object: s.owner, Severity: mesh.Rejected, Partial: s.owner.Kind == "VirtualRouter",
+		Reason: meshv1beta2.ReasonInvalidConfiguration, Path: s.path + path,
+		Message: fmt.Sprintf("route %q is left out: %s", s.name, why)})
+}
+
+func (b *builder) decodeHTTP(s source, field string, p mesh.Protocol, r *meshv1beta2.HTTPRoute) (decoded, bool) {
+	d := decoded{field: field, protocol: p, port: portNumber(r.Match.Port), targets: r.Action.WeightedTargets}
+	at := "." + field + ".match"
+	switch {
+	case r.Match.Path != nil && r.Match.Prefix != nil:
+		b.leftOut(s, at, "prefix and path exclude each other")
+		return d, false
+	case r.Match.Path != nil && r.Match.Path.Exact != nil:
+		d.match.PathKind, d.match.Path = mesh.PathExact, *r.Match.Path.Exact
+	case r.Match.Path != nil && r.Match.Path.Regex != nil:
+		d.match.PathKind, d.match.Path = mesh.PathRegex, *r.Match.Path.Regex
+		if !b.goodRegex(s, at+".path.regex", d.match.Path) {
+			return d, false
+		}
+	case r.Match.Prefix != nil:
+		d.match.Path = *r.Match.Prefix
+	default:
+		b.leftOut(s, at, "one of prefix, path.exact and path.regex must be given")
+		return d, false
+	}
+	if d.match.PathKind == mesh.PathPrefix && !strings.HasPrefix(d.match.Path, "/") {
+		b.problem(mesh.Problem{Object: s.owner, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: s.path + at + ".prefix",
+			Message: fmt.Sprintf("the prefix %q of route %q does not begin with a slash, so no request path matches it", d.match.Path, s.name)})
+	}
+	if !b.headers(s, at+".headers", r.Match.Headers, &d.match) {
+		return d, false
+	}
+	if r.Match.Method != nil && *r.Match.Method != "" {
+		d.match.Headers = append(d.match.Headers, mesh.ValueMatch{Name: ":method", Kind: mesh.Exact, Value: *r.Match.Method})
+	}
+	if r.Match.Scheme != nil && *r.Match.Scheme != "" {
+		d.match.Headers = append(d.match.Headers, mesh.ValueMatch{Name: ":scheme", Kind: mesh.Exact, Value: *r.Match.Scheme})
+	}
+	for _, q := range r.Match.QueryParameters {
+		m := mesh.ValueMatch{Name: q.Name}
+		if q.Match != nil && q.Match.Exact != nil {
+			m.Kind, m.Value = mesh.Exact, *q.Match.Exact
+		}
+		d.match.Queries = append(d.match.Queries, m)
+	}
+	d.timeout = routeTimeout(r.Timeout)
+	d.retry = httpRetry(r.RetryPolicy)
+	return d, true
+}
+
+func (b *builder) decodeGRPC(s source, r *meshv1beta2.GRPCRoute) (decoded, bool) {
+	d := decoded{field: "grpcRoute", protocol: mesh.GRPC, port: portNumber(r.Match.Port), targets: r.Action.WeightedTargets}
+	service, method := value(r.Match.ServiceName), value(r.Match.MethodName)
+	switch {
+	case method != "" && service == "":
+		b.leftOut(s, ".grpcRoute.match.methodName", "methodName needs serviceName")
+		return d, false
+	case method != "":
+		d.match.PathKind, d.match.Path = mesh.PathExact, "/"+service+"/"+method
+	case service != "":
+		d.match.Path = "/" + service + "/"
+	default:
+		d.match.Path = "/"
+	}
+	if !b.headers(s, ".grpcRoute.match.metadata", r.Match.Metadata, &d.match) {
+		return d, false
+	}
+	d.timeout = routeTimeout(r.Timeout)
+	d.retry = grpcRetry(r.RetryPolicy)
+	return d, true
+}
+
+func decodeTCP(r *meshv1beta2.TCPRoute) decoded {
+	d := decoded{field: "tcpRoute", protocol: mesh.TCP, targets: r.Action.WeightedTargets}
+	if r.Match != nil {
+		d.port = portNumber(r.Match.Port)
+	}
+	if r.Timeout != nil {
+		d.timeout.Idle = span(r.Timeout.Idle)
+	}
+	return d
+}
+
+func portNumber(p *int64) uint32 {
+	if p == nil || *p < 0 || *p > 65535 {
+		return 0
+	}
+	return uint32(*p)
+}
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// routeTimeout applies App Mesh's default of 15 seconds.
+func routeTimeout(t *meshv1beta2.HTTPTimeout) mesh.Timeout {
+	out := httpTimeout(t)
+	if out.PerRequest == nil {
+		d := requestTimeout
+		out.PerRequest = &d
+	}
+	return out
+}
+
+// headers adds the matchers of headers or metadata keys. It is false when one of them makes the route unusable.
+func (b *builder) headers(s source, path string, list []meshv1beta2.HeaderMatch, to *mesh.Match) bool {
+	for i, h := range list {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		name := strings.ToLower(strings.TrimSpace(h.Name))
+		if name == "" {
+			b.problem(mesh.Problem{Object: s.owner, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: s.path + at + ".name",
+				Message: fmt.Sprintf("a header without a name in route %q is ignored", s.name)})
+			continue
+		}
+		if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+			b.leftOut(s, at+".name", fmt.Sprintf("%q is not the name of a header", h.Name))
+			return false
+		}
+		m, ok := b.valueMatch(s, at+".match", h.Match)
+		if !ok {
+			return false
+		}
+		m.Name, m.Invert = name, h.Invert != nil && *h.Invert
+		to.Headers = append(to.Headers, m)
+	}
+	return true
+}
+
+// valueMatch decodes the union of ways to match a value. No match at all is a test for presence.
+func (b *builder) valueMatch(s source, path string, v *meshv1beta2.ValueMatch) (mesh.ValueMatch, bool) {
+	if v == nil {
+		return mesh.ValueMatch{}, true
+	}
+	m, n := mesh.ValueMatch{}, 0
+	for _, c := range []struct {
+		value *string
+		kind  mesh.MatchKind
+	}{{v.Exact, mesh.Exact}, {v.Prefix, mesh.Prefix}, {v.Suffix, mesh.Suffix}, {v.Regex, mesh.Regex}} {
+		if c.value != nil {
+			m.Kind, m.Value = c.kind, *c.value
+			n++
+		}
+	}
+	if v.Range != nil {
+		m.Kind, m.Start, m.End = mesh.Range, v.Range.Start, v.Range.End
+		n++
+	}
+	switch {
+	case n != 1:
+		b.leftOut(s, path, fmt.Sprintf("exactly one of exact, prefix, suffix, regex and range must be given, not %d", n))
+		return m, false
+	case m.Kind == mesh.Regex && !b.goodRegex(s, path+".regex", m.Value):
+		return m, false
+	case (m.Kind == mesh.Prefix || m.Kind == mesh.Suffix) && m.Value == "":
+		// Envoy refuses an empty prefix; every value that is present has one.
+		m.Kind = mesh.Present
+	}
+	return m, true
+}
+
+// maxRegexProgram bounds the compiled length of an expression, far below what the proxies' bootstrap allows, because Go counts
+// the instructions of a program differently from RE2.
+const maxRegexProgram = 2000
+
+// goodRegex keeps out what RE2 cannot compile: one bad expression makes Envoy refuse a whole route configuration.
+func (b *builder) goodRegex(s source, path, expr string) bool {
+	re, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		b.leftOut(s, path, fmt.Sprintf("%q is not an RE2 expression (%v); look-around and back-references do not exist there", expr, err))
+		return false
+	}
+	prog, err := syntax.Compile(re.Simplify())
+	if err != nil || len(prog.Inst) > maxRegexProgram {
+		b.leftOut(s, path, fmt.Sprintf("the expression %q is too large; shorten its repetitions", expr))
+		return false
+	}
+	return true
+}

@@ -1,0 +1,260 @@
+package compile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// discover sets where d's endpoints come from. It is false when the node cannot be reached at all, which makes targets of it
+// unresolved.
+//
+// A node with a pod selector gets its pods, whatever its discovery says; the hostname stays the name that clients use. Only when
+// it selects no pod and its hostname lies outside the cluster is the name left to DNS.
+func (b *builder) discover(n *node, d *mesh.Destination) bool {
+	sd := n.object.Spec.ServiceDiscovery
+	if sd == nil || (sd.DNS == nil && sd.AWSCloudMap == nil) {
+		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
+			Path: "spec.serviceDiscovery", Message: "the node has listeners but no service discovery, so nobody can reach it; add dns.hostname"})
+		return false
+	}
+	if n.selector != nil && !b.in.Settings.Offline {
+		if len(n.pods) > 0 || sd.DNS == nil || b.inCluster(n, sd.DNS.Hostname) {
+			d.Endpoints = podEndpoints(n.pods, d.Port, b.servicePortFor(n, d.Port), d.IPPreference)
+			return true
+		}
+	}
+	if sd.DNS != nil {
+		return b.discoverDNS(n, d, sd.DNS)
+	}
+	return b.discoverCloudMap(n, d, sd.AWSCloudMap)
+}
+
+// inCluster is true when the host name has the form of a Service's name, whether that Service exists or not.
+func (b *builder) inCluster(n *node, host string) bool {
+	_, ok := serviceOf(host, n.self.Namespace, b.in.Settings.ClusterDomain)
+	return ok
+}
+
+// servicePortFor returns the port with the given number of the Service that the node's hostname names, if there is one.
+func (b *builder) servicePortFor(n *node, port uint32) *ServicePort {
+	dns := n.object.Spec.ServiceDiscovery.DNS
+	if dns == nil {
+		return nil
+	}
+	key, ok := serviceOf(dns.Hostname, n.self.Namespace, b.in.Settings.ClusterDomain)
+	if !ok {
+		return nil
+	}
+	return findPort(b.services[key], port)
+}
+
+func findPort(s *Service, port uint32) *ServicePort {
+	if s == nil {
+		return nil
+	}
+	for i := range s.Ports {
+		if s.Ports[i].Port == port {
+			return &s.Ports[i]
+		}
+	}
+	return nil
+}
+
+// discoverDNS resolves a host name: to the endpoints of the Service it names, else by Envoy's own DNS.
+func (b *builder) discoverDNS(n *node, d *mesh.Destination, dns *meshv1beta2.DNSServiceDiscovery) bool {
+	all := dns.ResponseType != nil && *dns.ResponseType == meshv1beta2.DNSResponseTypeEndpoints
+	host := dns.Hostname
+	if key, ok := serviceOf(host, n.self.Namespace, b.in.Settings.ClusterDomain); ok && !b.in.Settings.Offline {
+		if s := b.services[key]; s != nil && s.ExternalName == "" {
+			return b.discoverService(n, d, key, s, "spec.serviceDiscovery.dns.hostname")
+		} else if s != nil {
+			host = s.ExternalName
+		}
+	}
+	if !validHost(host) {
+		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
+			Path: "spec.serviceDiscovery.dns.hostname", Message: fmt.Sprintf("%q is neither a host name nor an address", host)})
+		return false
+	}
+	d.DNS = &mesh.DNS{Host: host, Port: d.Port, All: all}
+	return true
+}
+
+// validHost is a coarse check that keeps out what a resolver could never take; names need not exist.
+func validHost(h string) bool {
+	const longest = 253
+	if h == "" || len(strings.TrimSuffix(h, ".")) > longest {
+		return false
+	}
+	return !strings.ContainsFunc(h, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("/\\\"'*?#@", r) })
+}
+
+func (b *builder) discoverService(n *node, d *mesh.Destination, key serviceKey, s *Service, path string) bool {
+	p := findPort(s, d.Port)
+	if p == nil {
+		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonServicePortNotFound, Path: path,
+			Message: fmt.Sprintf("Service %s/%s has no port %d, which is what the listener says; add the port to the Service or change the listener", key.namespace, key.name, d.Port)})
+		return false
+	}
+	d.Endpoints = sliceEndpoints(b.slices[key], p.Name, d.IPPreference)
+	return true
+}
+
+// discoverCloudMap finds the instances of a Cloud Map service: the pods of all nodes that register there, as far as their
+// attributes agree, or else a Service of that name.
+func (b *builder) discoverCloudMap(n *node, d *mesh.Destination, cm *meshv1beta2.AWSCloudMapServiceDiscovery) bool {
+	if b.in.Settings.Offline {
+		d.DNS = &mesh.DNS{Host: discoveryName(n.object.Spec.ServiceDiscovery), Port: d.Port, All: true}
+		return validHost(d.DNS.Host)
+	}
+	var pods []*Pod
+	registered := false
+	for _, other := range b.nodeOrder {
+		sd := other.object.Spec.ServiceDiscovery
+		if other.selector == nil || sd == nil || sd.AWSCloudMap == nil ||
+			sd.AWSCloudMap.ServiceName != cm.ServiceName || sd.AWSCloudMap.NamespaceName != cm.NamespaceName {
+			continue
+		}
+		registered = true
+		for _, p := range other.pods {
+			if hasAttributes(p, other, cm.Attributes) {
+				pods = append(pods, p)
+			}
+		}
+	}
+	if registered {
+		slices.SortFunc(pods, func(x, y *Pod) int { return cmp.Compare(x.UID, y.UID) })
+		d.Endpoints = podEndpoints(slices.Compact(pods), d.Port, nil, d.IPPreference)
+		return true
+	}
+	key := serviceKey{cm.NamespaceName, cm.ServiceName}
+	if s := b.services[key]; s != nil && s.ExternalName == "" {
+		return b.discoverService(n, d, key, s, "spec.serviceDiscovery.awsCloudMap")
+	}
+	b.problem(mesh.Problem{Object: n.self, Severity: mesh.Unresolved, Partial: true, Reason: meshv1beta2.ReasonNoEndpoints, Path: "spec.serviceDiscovery.awsCloudMap",
+		Message: fmt.Sprintf("nothing registers as %s.%s in this cluster: give the node a podSelector, or create a Service %q in namespace %q",
+			cm.ServiceName, cm.NamespaceName, cm.ServiceName, cm.NamespaceName)})
+	d.Endpoints = sealEndpoints(nil)
+	return true
+}
+
+// hasAttributes is true when the instance made of pod p of the given node carries all attributes. Built-in ones win over the
+// node's, which win over labels. Source: App Mesh controller, Cloud Map instance attributes.
+func hasAttributes(p *Pod, of *node, want []meshv1beta2.AWSCloudMapInstanceAttribute) bool {
+	builtIn := map[string]string{
+		"k8s.io/pod": p.Name, "k8s.io/namespace": p.Namespace,
+		"appmesh.k8s.aws/mesh": of.mesh.name, "appmesh.k8s.aws/virtualNode": of.name, "AVAILABILITY_ZONE": p.Zone,
+	}
+	own := map[string]string{}
+	for _, a := range of.object.Spec.ServiceDiscovery.AWSCloudMap.Attributes {
+		own[a.Key] = a.Value
+	}
+	for _, a := range want {
+		v, ok := builtIn[a.Key]
+		if !ok {
+			v, ok = own[a.Key]
+		}
+		if !ok {
+			v = p.Labels[a.Key]
+		}
+		if v != a.Value {
+			return false
+		}
+	}
+	return true
+}
+
+// selectPods fills in the pods of each node. Pods that share all their labels are matched once; a node with equality terms is
+// only tried where one of them holds.
+func (b *builder) selectPods() {
+	byPair := map[string][]*node{} // namespace, key and value of one equality term
+	general := map[string][]*node{}
+	for _, n := range b.nodeOrder {
+		s := n.object.Spec.PodSelector
+		if s == nil {
+			continue
+		}
+		sel, err := selectorOf(s)
+		if err != nil {
+			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
+				Path: "spec.podSelector", Message: fmt.Sprintf("the selector matches nothing because it is malformed (%v); correct its operators and values", err)})
+		}
+		n.selector = sel
+		if k, v, ok := firstTerm(s.MatchLabels); ok {
+			byPair[pairKey(n.self.Namespace, k, v)] = append(byPair[pairKey(n.self.Namespace, k, v)], n)
+		} else {
+			general[n.self.Namespace] = append(general[n.self.Namespace], n)
+		}
+	}
+	if len(byPair) == 0 && len(general) == 0 {
+		return
+	}
+	matched := map[string][]*node{}
+	for _, p := range b.in.Pods {
+		key := labelKey(p)
+		nodes, ok := matched[key]
+		if !ok {
+			nodes = match(p, byPair, general)
+			matched[key] = nodes
+		}
+		for _, n := range nodes {
+			n.pods = append(n.pods, p)
+		}
+	}
+	for _, n := range b.nodeOrder {
+		slices.SortFunc(n.pods, func(x, y *Pod) int { return cmp.Compare(x.UID, y.UID) })
+	}
+}
+
+func match(p *Pod, byPair, general map[string][]*node) []*node {
+	var out []*node
+	set := labels.Set(p.Labels)
+	try := func(list []*node) {
+		for _, n := range list {
+			if n.selector.Matches(set) {
+				out = append(out, n)
+			}
+		}
+	}
+	for k, v := range p.Labels {
+		try(byPair[pairKey(p.Namespace, k, v)])
+	}
+	try(general[p.Namespace])
+	return out
+}
+
+func pairKey(ns, k, v string) string { return ns + "\x00" + k + "\x00" + v }
+
+func firstTerm(m map[string]string) (k, v string, ok bool) {
+	for key := range m {
+		if !ok || key < k {
+			k, v, ok = key, m[key], true
+		}
+	}
+	return k, v, ok
+}
+
+// labelKey is equal for pods of one namespace that have the same labels.
+func labelKey(p *Pod) string {
+	keys := make([]string, 0, len(p.Labels))
+	for k := range p.Labels {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	var sb strings.Builder
+	sb.WriteString(p.Namespace)
+	for _, k := range keys {
+		sb.WriteByte(0)
+		sb.WriteString(k)
+		sb.WriteByte(0)
+		sb.WriteString(p.Labels[k])
+	}
+	return sb.String()
+}

@@ -1,0 +1,19 @@
+// Package compile turns what users wrote into a mesh.Model and a list of Problems. It is one pure function: no clock, no
+// client, no logger, no random numbers, and the same result whatever the order of its input.
+//
+// It reads as a list of passes over one builder, in compile.go:
+//
+//  1. index: sort the objects and find them by name
+//  2. membership: which Mesh each object belongs to, and who holds a name that two claim
+//  3. destinations: the listeners of each node as callers see them, with endpoints
+//  4. routes: inline routes and Route objects of each router, merged, in matching order
+//  5. services: what each virtual service answers on its ports
+//  6. workloads: each node with its backends, and what its applications may mean by a port
+//  7. members: which proxies belong to which workload
+//  8. seal: fingerprints and sorting
+//
+// A mistake of a user becomes a Problem that names object, field and remedy, and costs only the part it is in. A reference that
+// does not resolve keeps its share of the traffic and answers 503; it never falls through to something broader.
+//
+// The package imports the api types and mesh, and nothing that talks to anybody.
+package compile

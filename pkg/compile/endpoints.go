@@ -1,0 +1,101 @@
+package compile
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// podEndpoints returns the ready pods among the given ones. The port of each is the target of the Service port with the
+// listener's number, resolved in the pod where it is a name; without such a Service port it is the listener's own.
+func podEndpoints(pods []*Pod, listenerPort uint32, via *ServicePort, pref mesh.IPPreference) *mesh.Endpoints {
+	var list []mesh.Endpoint
+	for _, p := range pods {
+		if !p.Ready || p.Terminating {
+			continue
+		}
+		ip := preferredIP(p.IPs, pref)
+		if ip == "" {
+			continue
+		}
+		list = append(list, mesh.Endpoint{Address: ip, Port: targetPort(p, listenerPort, via), Zone: p.Zone})
+	}
+	return sealEndpoints(list)
+}
+
+func targetPort(p *Pod, listenerPort uint32, via *ServicePort) uint32 {
+	switch {
+	case via == nil:
+		return listenerPort
+	case via.TargetName != "":
+		if n, ok := p.NamedPorts[via.TargetName]; ok {
+			return n
+		}
+		return listenerPort
+	case via.Target != 0:
+		return via.Target
+	default:
+		return listenerPort
+	}
+}
+
+// sliceEndpoints returns the ready addresses of a Service's slices for the port with the given name.
+func sliceEndpoints(list []*Slice, portName string, pref mesh.IPPreference) *mesh.Endpoints {
+	var out []mesh.Endpoint
+	for _, s := range list {
+		port, ok := s.Ports[portName]
+		if !ok {
+			continue
+		}
+		for _, e := range s.Endpoints {
+			if e.Ready && preferredIP([]string{e.Address}, pref) != "" {
+				out = append(out, mesh.Endpoint{Address: e.Address, Port: port, Zone: e.Zone})
+			}
+		}
+	}
+	return sealEndpoints(keepFamily(out, pref))
+}
+
+// keepFamily drops the addresses of the second family of a dual-stack Service, whose endpoints are listed once per family.
+func keepFamily(list []mesh.Endpoint, pref mesh.IPPreference) []mesh.Endpoint {
+	v6First := pref == mesh.IPv6Preferred || pref == mesh.IPv6Only
+	wanted := func(e mesh.Endpoint) bool { return strings.Contains(e.Address, ":") == v6First }
+	if !slices.ContainsFunc(list, wanted) {
+		return list
+	}
+	return slices.DeleteFunc(list, func(e mesh.Endpoint) bool { return !wanted(e) })
+}
+
+// preferredIP picks an address by the preference of the mesh; none means IPv4 if there is one. The result is empty when the
+// preference excludes all of them. Source: App Mesh user guide, IP preference.
+func preferredIP(ips []string, pref mesh.IPPreference) string {
+	var v4, v6 string
+	for _, ip := range ips {
+		if strings.Contains(ip, ":") {
+			v6 = cmp.Or(v6, ip)
+		} else {
+			v4 = cmp.Or(v4, ip)
+		}
+	}
+	switch pref {
+	case mesh.IPv4Only:
+		return v4
+	case mesh.IPv6Only:
+		return v6
+	case mesh.IPv6Preferred:
+		return cmp.Or(v6, v4)
+	default:
+		return cmp.Or(v4, v6)
+	}
+}
+
+func sealEndpoints(list []mesh.Endpoint) *mesh.Endpoints {
+	slices.SortFunc(list, func(a, b mesh.Endpoint) int {
+		return cmp.Or(cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Address, b.Address), cmp.Compare(a.Port, b.Port))
+	})
+	e := &mesh.Endpoints{List: slices.Compact(list)}
+	e.Fingerprint = mesh.Fingerprint(e)
+	return e
+}

@@ -1,0 +1,110 @@
+package compile
+
+import (
+	"fmt"
+	"strings"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// assignMembers puts every injected pod into the group of the node that selects it now. With several nodes the one it was
+// injected as counts if it is among them, else the oldest; with none the pod keeps what it was injected as.
+func (b *builder) assignMembers() {
+	byID := make(map[string]*mesh.Workload, len(b.workloads))
+	for _, w := range b.workloads {
+		byID[w.ID.String()] = w
+	}
+	if b.in.Settings.Offline {
+		for id, w := range byID {
+			b.members[id] = b.group(w, mesh.Profile{IPv4: true})
+		}
+		return
+	}
+	selecting := map[*Pod][]*node{}
+	for _, n := range b.nodeOrder {
+		for _, p := range n.pods {
+			if p.Node != "" {
+				selecting[p] = append(selecting[p], n)
+			}
+		}
+	}
+	for _, p := range b.in.Pods {
+		if p.Node == "" {
+			continue
+		}
+		w := byID[b.nodeOf(p, selecting[p])]
+		if w == nil {
+			continue
+		}
+		id := b.group(w, profileOf(p))
+		b.members[p.UID] = id
+		b.proxies = append(b.proxies, mesh.Proxy{
+			ID: p.UID, Namespace: p.Namespace, Name: p.Name, Group: id, Counted: p.Running && !p.Terminating,
+		})
+	}
+}
+
+// nodeOf returns the id of the workload that pod p belongs to.
+func (b *builder) nodeOf(p *Pod, selecting []*node) string {
+	if len(selecting) == 0 {
+		return p.Node
+	}
+	ids := make([]string, len(selecting))
+	for i, n := range selecting {
+		ids[i] = mesh.WorkloadID{Mesh: n.mesh.name, Name: n.name}.String()
+		if ids[i] == p.Node {
+			return p.Node
+		}
+	}
+	if len(selecting) > 1 {
+		b.problem(mesh.Problem{Object: selecting[0].self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "spec.podSelector",
+			Message: fmt.Sprintf("pod %s/%s is selected by %d nodes (%s); it runs as the oldest, %s; narrow the selectors",
+				p.Namespace, p.Name, len(ids), strings.Join(ids, ", "), selecting[0].self)})
+	}
+	return ids[0]
+}
+
+// profileOf normalises what the injector recorded. A pod whose families are not known has those of its addresses.
+func profileOf(p *Pod) mesh.Profile {
+	out := mesh.Profile{
+		IPv4: strings.Contains(p.Profile.IPFamilies, "4"), IPv6: strings.Contains(p.Profile.IPFamilies, "6"),
+		SDS: p.Profile.SDS, MetricExtension: p.Profile.MetricExtension,
+	}
+	if !out.IPv4 && !out.IPv6 {
+		for _, ip := range p.IPs {
+			if strings.Contains(ip, ":") {
+				out.IPv6 = true
+			} else {
+				out.IPv4 = true
+			}
+		}
+	}
+	if !out.IPv6 {
+		out.IPv4 = true
+	}
+	return out
+}
+
+// group returns the id of the group of a workload and a profile, creating it at first use. The id of the usual profile is
+// the workload's own.
+func (b *builder) group(w *mesh.Workload, p mesh.Profile) string {
+	id := w.ID.String()
+	var extra []string
+	if p.IPv6 {
+		extra = append(extra, map[bool]string{true: "dual", false: "ipv6"}[p.IPv4])
+	}
+	if p.SDS {
+		extra = append(extra, "sds")
+	}
+	if p.MetricExtension {
+		extra = append(extra, "metrics")
+	}
+	if len(extra) > 0 {
+		id += "?" + strings.Join(extra, "&")
+	}
+	if b.groups[id] == nil {
+		b.groups[id] = &mesh.Group{ID: id, Workload: w, Profile: p}
+	}
+	return id
+}

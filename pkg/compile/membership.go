@@ -1,0 +1,221 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// meshInfo is one Mesh with its effective name. A mesh that lost its name to an older one is not usable.
+type meshInfo struct {
+	object   *meshv1beta2.Mesh
+	name     string
+	selector labels.Selector
+	usable   bool
+	allowAll bool
+	pref     mesh.IPPreference
+}
+
+// indexMeshes finds the usable meshes, oldest first.
+func (b *builder) indexMeshes() {
+	taken := map[string]*meshInfo{}
+	for _, m := range byAge(b.in.Meshes) {
+		info := &meshInfo{object: m, name: meshv1beta2.EffectiveName(m), usable: true}
+		o := objectOf(m)
+		sel, err := selectorOf(m.Spec.NamespaceSelector)
+		if err != nil {
+			b.problem(mesh.Problem{Object: o, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
+				Path: "spec.namespaceSelector", Message: fmt.Sprintf("the selector matches nothing because it is malformed (%v); correct its operators and values", err)})
+		}
+		info.selector = sel
+		info.allowAll = m.Spec.EgressFilter != nil && m.Spec.EgressFilter.Type == meshv1beta2.EgressFilterAllowAll
+		if d := m.Spec.MeshServiceDiscovery; d != nil && d.IPPreference != nil {
+			info.pref = mesh.IPPreference(*d.IPPreference)
+		}
+		if winner := taken[info.name]; winner != nil {
+			info.usable = false
+			b.nameConflict(o, objectOf(winner.object), info.name)
+		} else if b.goodName(o, info.name) {
+			taken[info.name] = info
+		} else {
+			info.usable = false
+		}
+		b.names[o] = Place{Mesh: info.name, Name: info.name, MeshRef: meshv1beta2.MeshReference{Name: m.Name, UID: m.UID}}
+		b.meshes = append(b.meshes, info)
+	}
+}
+
+// maxName is the longest awsName. Source: App Mesh API reference, resource names.
+const maxName = 255
+
+// goodName rejects names that no proxy could carry.
+func (b *builder) goodName(o mesh.Object, name string) bool {
+	switch {
+	case len(name) > maxName:
+		b.problem(mesh.Problem{Object: o, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonNameTooLong, Path: "spec.awsName",
+			Message: fmt.Sprintf("awsName has %d characters, at most %d are allowed; create the object again with a shorter one", len(name), maxName)})
+	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) || strings.ContainsAny(name, "*/"):
+		b.problem(mesh.Problem{Object: o, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonInvalidConfiguration, Path: "spec.awsName",
+			Message: fmt.Sprintf("awsName %q contains a blank, a control character, * or /; create the object again with another name", name)})
+	case name == "":
+		b.problem(mesh.Problem{Object: o, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonInvalidConfiguration, Path: "metadata.name",
+			Message: "the object has no name"})
+	default:
+		return true
+	}
+	return false
+}
+
+// nameConflict reports a name that two objects claim, on both of them; the older one keeps it.
+func (b *builder) nameConflict(loser, winner mesh.Object, name string) {
+	b.problem(mesh.Problem{Object: loser, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonNameConflict, Path: "spec.awsName",
+		Message: fmt.Sprintf("the name %q belongs to the older %s; this object is not served until that one goes or one of them is created again under another awsName", name, winner)})
+	b.problem(mesh.Problem{Object: winner, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonNameConflict, Path: "spec.awsName",
+		Message: fmt.Sprintf("%s claims the same name %q; this object is older and keeps it", loser, name)})
+}
+
+// selectorOf converts a label selector; a nil one selects nothing, and so does a malformed one.
+func selectorOf(s *metav1.LabelSelector) (labels.Selector, error) {
+	sel, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		return labels.Nothing(), err
+	}
+	return sel, nil
+}
+
+// joinMeshes finds the mesh of every object that needs one.
+func (b *builder) joinMeshes() {
+	joinAll(b, b.in.VirtualNodes)
+	joinAll(b, b.in.VirtualServices)
+	joinAll(b, b.in.VirtualRouters)
+	joinAll(b, b.in.VirtualGateways)
+	joinAll(b, b.in.GatewayRoutes)
+	joinAll(b, b.in.BackendGroups)
+}
+
+func joinAll[T meshv1beta2.Object](b *builder, list []T) {
+	for _, o := range list {
+		if m := b.join(o); m != nil {
+			b.meshOf[objectOf(o)] = m
+		}
+	}
+}
+
+// join returns the mesh that the object's stored reference names, or the one whose selector takes its namespace when there is
+// no reference or the mesh it names does not exist any more.
+func (b *builder) join(o meshv1beta2.Object) *meshInfo {
+	if ref := *o.Common().MeshRef; ref != nil {
+		for _, m := range b.meshes {
+			if m.object.Name == ref.Name && (m.object.UID == ref.UID || b.in.Settings.Offline) {
+				return b.usableMesh(o, m)
+			}
+		}
+	}
+	var found []*meshInfo
+	set := labels.Set(b.namespaceLabels(o.GetNamespace()))
+	for _, m := range b.meshes {
+		if m.selector.Matches(set) {
+			found = append(found, m)
+		}
+	}
+	if len(found) == 0 && b.in.Settings.Offline && len(b.meshes) == 1 {
+		m := b.meshes[0]
+		b.problem(mesh.Problem{Object: objectOf(o), Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "metadata.namespace",
+			Message: fmt.Sprintf("no Mesh selects namespace %q by the labels given here; it is taken as part of the only Mesh, %s", o.GetNamespace(), m.object.Name)})
+		return b.usableMesh(o, m)
+	}
+	if len(found) != 1 {
+		b.problem(notDesignated(objectOf(o), found))
+		return nil
+	}
+	return b.usableMesh(o, found[0])
+}
+
+func notDesignated(o mesh.Object, found []*meshInfo) mesh.Problem {
+	p := mesh.Problem{Object: o, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonMeshNotDesignated, Path: "spec.meshRef"}
+	if len(found) == 0 {
+		p.Message = fmt.Sprintf("no Mesh selects namespace %q; give it the labels that spec.namespaceSelector of its Mesh asks for", o.Namespace)
+		return p
+	}
+	names := make([]string, len(found))
+	for i, m := range found {
+		names[i] = m.object.Name
+	}
+	slices.Sort(names)
+	p.Message = fmt.Sprintf("%d Meshes select namespace %q (%s), exactly one must; narrow their spec.namespaceSelector", len(found), o.Namespace, strings.Join(names, ", "))
+	return p
+}
+
+func (b *builder) usableMesh(o meshv1beta2.Object, m *meshInfo) *meshInfo {
+	if m.usable {
+		return m
+	}
+	b.problem(mesh.Problem{Object: objectOf(o), Severity: mesh.Rejected, Reason: meshv1beta2.ReasonMeshNotActive, Path: "spec.meshRef",
+		Message: fmt.Sprintf("Mesh %s is not served, see its conditions", m.object.Name)})
+	return nil
+}
+
+// namespaceLabels are the labels of a namespace; one that is not known carries at least its name.
+func (b *builder) namespaceLabels(ns string) map[string]string {
+	if l, ok := b.labels[ns]; ok {
+		return l
+	}
+	return map[string]string{"kubernetes.io/metadata.name": ns}
+}
+
+// resolveNames gives each object its name in its mesh; of two with one name the older keeps it.
+func (b *builder) resolveNames() {
+	for _, n := range claim(b, b.in.VirtualNodes) {
+		nd := &node{object: n, self: objectOf(n), mesh: b.meshOf[objectOf(n)], name: meshv1beta2.EffectiveName(n)}
+		b.nodes[keyOf(n)] = nd
+		b.nodeByName[nameKey{nd.mesh.name, nd.name}] = nd
+		b.nodeOrder = append(b.nodeOrder, nd)
+	}
+	for _, r := range claim(b, b.in.VirtualRouters) {
+		rt := &router{object: r, self: objectOf(r), mesh: b.meshOf[objectOf(r)]}
+		b.routers[keyOf(r)] = rt
+		b.routeByName[nameKey{rt.mesh.name, meshv1beta2.EffectiveName(r)}] = rt
+	}
+	for _, s := range claim(b, b.in.VirtualServices) {
+		vs := &virtualService{object: s, self: objectOf(s), mesh: b.meshOf[objectOf(s)]}
+		b.virtuals[keyOf(s)] = vs
+		b.virtualOf[nameKey{vs.mesh.name, meshv1beta2.EffectiveName(s)}] = vs
+	}
+	claim(b, b.in.VirtualGateways)
+	claim(b, b.in.GatewayRoutes)
+	claim(b, b.in.BackendGroups)
+}
+
+// claim returns, oldest first, the objects that have a mesh and hold their name in it, and records their places.
+func claim[T meshv1beta2.Object](b *builder, list []T) []T {
+	holders := map[nameKey]mesh.Object{}
+	var out []T
+	for _, o := range byAge(list) {
+		self := objectOf(o)
+		m := b.meshOf[self]
+		if m == nil {
+			continue
+		}
+		name := meshv1beta2.EffectiveName(o)
+		b.names[self] = Place{Mesh: m.name, Name: name, MeshRef: meshv1beta2.MeshReference{Name: m.object.Name, UID: m.object.UID}}
+		key := nameKey{m.name, name}
+		if o.Common().AWSName == nil {
+			key.name = o.GetNamespace() + "/" + o.GetName()
+		}
+		if winner, ok := holders[key]; ok {
+			b.nameConflict(self, winner, name)
+			continue
+		}
+		if b.goodName(self, name) {
+			holders[key] = self
+			out = append(out, o)
+		}
+	}
+	return out
+}

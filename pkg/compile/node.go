@@ -1,0 +1,225 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// node is a VirtualNode while it is compiled.
+type node struct {
+	object   *meshv1beta2.VirtualNode
+	self     mesh.Object
+	mesh     *meshInfo
+	name     string
+	selector labels.Selector // nil when the node selects no pods at all
+	pods     []*Pod
+	// listeners are the usable ones, in the order written; destinations are what callers see of them, by port.
+	listeners    []*mesh.Listener
+	destinations map[uint32]*mesh.Destination
+}
+
+// Ports of the proxy that no application may use. Source: App Mesh controller, sidecar injector.
+var reservedPorts = []uint32{15000, 15001, 15020, 9901}
+
+// compileDestinations decides what each node serves and how its callers reach it.
+func (b *builder) compileDestinations() {
+	b.selectPods()
+	for _, n := range b.nodeOrder {
+		n.destinations = map[uint32]*mesh.Destination{}
+		for i := range n.object.Spec.Listeners {
+			b.compileListener(n, i)
+		}
+		for i := range n.object.Spec.Listeners {
+			l := &n.object.Spec.Listeners[i]
+			port := uint32(l.PortMapping.Port)
+			if slices.ContainsFunc(n.listeners, func(x *mesh.Listener) bool { return x.Port == port }) && n.destinations[port] == nil {
+				b.compileDestination(n, l, listenerPath(i))
+			}
+		}
+	}
+}
+
+func listenerPath(i int) string { return fmt.Sprintf("spec.listeners[%d]", i) }
+
+// compileListener adds one listener unless its port is taken.
+func (b *builder) compileListener(n *node, i int) {
+	l := &n.object.Spec.Listeners[i]
+	port := uint32(l.PortMapping.Port)
+	path := listenerPath(i)
+	refuse := func(msg string) {
+		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
+			Path: path + ".portMapping.port", Message: msg})
+	}
+	switch {
+	case slices.Contains(reservedPorts, port):
+		refuse(fmt.Sprintf("port %d belongs to the proxy; the listener is left out, choose another port", port))
+		return
+	case slices.ContainsFunc(n.listeners, func(x *mesh.Listener) bool { return x.Port == port }):
+		refuse(fmt.Sprintf("port %d is already used by an earlier listener of this node; this listener is left out", port))
+		return
+	}
+	if l.TLS != nil && l.TLS.Mode != meshv1beta2.TLSModeDisabled {
+		b.notYet(n.self, path+".tls", "TLS termination")
+	}
+	n.listeners = append(n.listeners, &mesh.Listener{
+		Port: port, Protocol: mesh.Protocol(l.PortMapping.Protocol),
+		Timeout: b.listenerTimeout(n.self, path, l), Pool: b.listenerPool(n.self, path, l),
+	})
+}
+
+// notYet says that a field is accepted without effect in this release.
+func (b *builder) notYet(o mesh.Object, path, what string) {
+	b.problem(mesh.Problem{Object: o, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: path,
+		Message: what + " is accepted but has no effect yet in this release"})
+}
+
+// listenerTimeout returns the block of the listener's own protocol; a block of another one is ignored.
+// Source: App Mesh user guide, "the timeout protocol must be the listener's".
+func (b *builder) listenerTimeout(o mesh.Object, path string, l *meshv1beta2.Listener) mesh.Timeout {
+	t := l.Timeout
+	if t == nil {
+		return mesh.Timeout{}
+	}
+	blocks := map[meshv1beta2.Protocol]*meshv1beta2.HTTPTimeout{
+		meshv1beta2.ProtocolHTTP: t.HTTP, meshv1beta2.ProtocolHTTP2: t.HTTP2, meshv1beta2.ProtocolGRPC: t.GRPC,
+	}
+	own := l.PortMapping.Protocol
+	if own == meshv1beta2.ProtocolTCP && t.TCP != nil {
+		return mesh.Timeout{Idle: span(t.TCP.Idle)}
+	}
+	if h := blocks[own]; h != nil {
+		return httpTimeout(h)
+	}
+	b.ignoredBlock(o, path+".timeout", own)
+	return mesh.Timeout{}
+}
+
+// listenerPool returns the limits of the listener's own protocol.
+func (b *builder) listenerPool(o mesh.Object, path string, l *meshv1beta2.Listener) mesh.Pool {
+	p := l.ConnectionPool
+	if p == nil {
+		return mesh.Pool{}
+	}
+	switch own := l.PortMapping.Protocol; {
+	case own == meshv1beta2.ProtocolTCP && p.TCP != nil:
+		return mesh.Pool{MaxConnections: limit(p.TCP.MaxConnections)}
+	case own == meshv1beta2.ProtocolHTTP && p.HTTP != nil:
+		pool := mesh.Pool{MaxConnections: limit(p.HTTP.MaxConnections)}
+		if p.HTTP.MaxPendingRequests != nil {
+			pool.MaxPendingRequests = limit(*p.HTTP.MaxPendingRequests)
+		}
+		return pool
+	case own == meshv1beta2.ProtocolHTTP2 && p.HTTP2 != nil:
+		return mesh.Pool{MaxRequests: limit(p.HTTP2.MaxRequests)}
+	case own == meshv1beta2.ProtocolGRPC && p.GRPC != nil:
+		return mesh.Pool{MaxRequests: limit(p.GRPC.MaxRequests)}
+	default:
+		b.ignoredBlock(o, path+".connectionPool", own)
+		return mesh.Pool{}
+	}
+}
+
+func (b *builder) ignoredBlock(o mesh.Object, path string, own meshv1beta2.Protocol) {
+	b.problem(mesh.Problem{Object: o, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: path,
+		Message: fmt.Sprintf("the block is ignored because it is not for the listener's protocol; put its values under %q", own)})
+}
+
+// maxLimit is Envoy's largest circuit breaker threshold that App Mesh used for "unlimited".
+const maxLimit = 2147483647
+
+func limit(n int64) uint32 { return uint32(min(max(n, 0), maxLimit)) }
+
+func httpTimeout(t *meshv1beta2.HTTPTimeout) mesh.Timeout {
+	if t == nil {
+		return mesh.Timeout{}
+	}
+	return mesh.Timeout{PerRequest: span(t.PerRequest), Idle: span(t.Idle)}
+}
+
+func span(d *meshv1beta2.Duration) *time.Duration {
+	if d == nil {
+		return nil
+	}
+	v := boundSpan(d.Duration())
+	return &v
+}
+
+// maxSpan is the longest time that Envoy takes: its timers count milliseconds in 32 bits in places.
+const maxSpan = 24 * 24 * time.Hour
+
+func boundSpan(d time.Duration) time.Duration { return min(d, maxSpan) }
+
+// compileDestination decides how callers of one listener find it.
+func (b *builder) compileDestination(n *node, l *meshv1beta2.Listener, path string) {
+	port, proto := uint32(l.PortMapping.Port), mesh.Protocol(l.PortMapping.Protocol)
+	d := &mesh.Destination{
+		Cluster: fmt.Sprintf("cds_egress_%s_%s_%s_%d", n.mesh.name, n.name, proto, port),
+		Object:  n.self, Port: port, Protocol: proto, IPPreference: n.mesh.pref,
+	}
+	if !b.discover(n, d) {
+		return
+	}
+	d.HealthHost = discoveryName(n.object.Spec.ServiceDiscovery)
+	d.Health = b.healthCheck(n, l, path)
+	if o := l.OutlierDetection; o != nil {
+		d.Outlier = &mesh.Outlier{
+			MaxServerErrors: limit(o.MaxServerErrors),
+			Interval:        positive(o.Interval.Duration()), BaseEjection: positive(o.BaseEjectionDuration.Duration()),
+			MaxEjectionPercent: uint32(o.MaxEjectionPercent),
+		}
+	}
+	d.Fingerprint = mesh.Fingerprint(d)
+	n.destinations[port] = d
+}
+
+// positive replaces zero, which Envoy refuses for intervals, by the shortest time App Mesh can express.
+func positive(d time.Duration) time.Duration { return boundSpan(max(d, time.Millisecond)) }
+
+// discoveryName is the name that stands for a node in health checks and certificates.
+// Source: App Mesh user guide; for Cloud Map <service>.<namespace>.
+func discoveryName(s *meshv1beta2.ServiceDiscovery) string {
+	switch {
+	case s == nil:
+		return ""
+	case s.DNS != nil:
+		return strings.TrimSuffix(s.DNS.Hostname, ".")
+	case s.AWSCloudMap != nil:
+		return s.AWSCloudMap.ServiceName + "." + s.AWSCloudMap.NamespaceName
+	default:
+		return ""
+	}
+}
+
+// healthCheck maps the check that callers make; one that Envoy would refuse is left out.
+func (b *builder) healthCheck(n *node, l *meshv1beta2.Listener, path string) *mesh.HealthCheck {
+	h := l.HealthCheck
+	if h == nil {
+		return nil
+	}
+	proto := l.PortMapping.Protocol
+	if h.Protocol == meshv1beta2.ProtocolGRPC && proto != meshv1beta2.ProtocolGRPC && proto != meshv1beta2.ProtocolHTTP2 {
+		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
+			Path:    path + ".healthCheck.protocol",
+			Message: fmt.Sprintf("a grpc health check needs an http2 or grpc listener, this one is %s; the check is left out", proto)})
+		return nil
+	}
+	out := &mesh.HealthCheck{
+		Protocol: mesh.Protocol(h.Protocol), Path: "/",
+		Interval: time.Duration(h.IntervalMillis) * time.Millisecond, Timeout: time.Duration(h.TimeoutMillis) * time.Millisecond,
+		Healthy: uint32(h.HealthyThreshold), Unhealthy: uint32(h.UnhealthyThreshold),
+	}
+	if h.Path != nil && *h.Path != "" {
+		out.Path = *h.Path
+	}
+	if h.Port != nil && *h.Port != l.PortMapping.Port {
+		out.Port = uint32(*h.Port)
+	}
+	return out
+}

@@ -1,0 +1,114 @@
+package compile
+
+import (
+	"iter"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+)
+
+// Objects is everything that Compile looks at. Slices may be in any order; the result does not depend on it. Nothing in it is
+// modified. Sources build it from informer caches or from files.
+type Objects struct {
+	Meshes          []*meshv1beta2.Mesh
+	VirtualNodes    []*meshv1beta2.VirtualNode
+	VirtualServices []*meshv1beta2.VirtualService
+	VirtualRouters  []*meshv1beta2.VirtualRouter
+	Routes          []*meshv1beta2.Route
+	VirtualGateways []*meshv1beta2.VirtualGateway
+	GatewayRoutes   []*meshv1beta2.GatewayRoute
+	BackendGroups   []*meshv1beta2.BackendGroup
+
+	Namespaces []Namespace
+	Pods       []*Pod
+	Services   []*Service
+	Slices     []*Slice
+
+	Settings Settings
+}
+
+// All ranges over the objects of all our kinds.
+func (o *Objects) All() iter.Seq[meshv1beta2.Object] {
+	return func(yield func(meshv1beta2.Object) bool) {
+		_ = each(o.Meshes, yield) && each(o.VirtualNodes, yield) && each(o.VirtualServices, yield) &&
+			each(o.VirtualRouters, yield) && each(o.Routes, yield) && each(o.VirtualGateways, yield) &&
+			each(o.GatewayRoutes, yield) && each(o.BackendGroups, yield)
+	}
+}
+
+func each[T meshv1beta2.Object](list []T, yield func(meshv1beta2.Object) bool) bool {
+	for _, o := range list {
+		if !yield(o) {
+			return false
+		}
+	}
+	return true
+}
+
+// Settings are the operator's own switches that shape what is compiled.
+type Settings struct {
+	// ClusterDomain is the DNS suffix of Services; empty means "cluster.local".
+	ClusterDomain string
+	// EgressExempt lists the TLS server names that pass DROP_ALL on port 443.
+	// App Mesh's default is "*.amazonaws.com".
+	EgressExempt []string
+	// Offline is set where no admission webhook and no pods exist (files, standalone mode): every workload gets one group
+	// whose proxies are named by node id, and an object whose namespace no Mesh selects joins the only Mesh there is.
+	Offline bool
+}
+
+// Namespace is the part of a Namespace that decides membership.
+type Namespace struct {
+	Name   string
+	Labels map[string]string
+}
+
+// Pod is the part of a Pod that routing depends on. A source makes it once per change of the pod and shares it.
+type Pod struct {
+	UID, Namespace, Name string
+	Labels               map[string]string
+	// IPs are all addresses of the pod, the primary one first.
+	IPs []string
+	// Ready is the pod's Ready condition; Terminating says that it has a deletion timestamp; Running that its phase is Running.
+	Ready, Terminating, Running bool
+	// Zone of its node, if known.
+	Zone string
+	// NamedPorts are the TCP container ports that have a name.
+	NamedPorts map[string]uint32
+	// Node is what the pod was injected as, or empty for a pod without a proxy of ours.
+	Node string
+	// Profile is what the injector recorded about the pod.
+	Profile meshv1beta2.Profile
+}
+
+// Service is the part of a Kubernetes Service that endpoints depend on.
+type Service struct {
+	Namespace, Name string
+	// ClusterIPs are empty for headless Services.
+	ClusterIPs []string
+	// ExternalName is the target of a Service of that type.
+	ExternalName string
+	Ports        []ServicePort
+}
+
+// ServicePort is one TCP port of a Service. Target is a number, or else TargetName names a container port.
+type ServicePort struct {
+	Name       string
+	Port       uint32
+	Target     uint32
+	TargetName string
+}
+
+// Slice is the part of an EndpointSlice that endpoints depend on.
+type Slice struct {
+	Namespace, Service string
+	// Ports by the name they have in the Service.
+	Ports     map[string]uint32
+	Endpoints []SliceEndpoint
+}
+
+// SliceEndpoint is one address of a Slice; only ready ones that are not terminating take part.
+type SliceEndpoint struct {
+	Address string
+	Ready   bool
+	Zone    string
+}

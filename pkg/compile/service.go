@@ -1,0 +1,84 @@
+package compile
+
+import (
+	"slices"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// virtualService is a VirtualService while it is compiled.
+type virtualService struct {
+	object  *meshv1beta2.VirtualService
+	self    mesh.Object
+	mesh    *meshInfo
+	service *mesh.Service
+}
+
+// compileServices decides what each service answers on its ports.
+func (b *builder) compileServices() {
+	for _, o := range byAge(b.in.VirtualServices) {
+		v := b.virtuals[keyOf(o)]
+		if v == nil || v.object != o {
+			continue
+		}
+		s := &mesh.Service{
+			Name: meshv1beta2.EffectiveName(o), Object: v.self,
+			Created: o.CreationTimestamp.UTC(), Sources: []mesh.Object{v.self},
+		}
+		if key, ok := serviceOf(s.Name, o.Namespace, b.in.Settings.ClusterDomain); ok {
+			if ks := b.services[key]; ks != nil {
+				s.Addresses = ks.ClusterIPs
+			}
+		}
+		b.provide(v, s)
+		slices.SortFunc(s.Sources, mesh.Object.Compare)
+		s.Sources = slices.Compact(s.Sources)
+		s.Fingerprint = mesh.Fingerprint(s)
+		v.service = s
+	}
+}
+
+// provide fills in the ports of a service from its provider; one without a provider answers nowhere.
+func (b *builder) provide(v *virtualService, s *mesh.Service) {
+	p := v.object.Spec.Provider
+	if p == nil {
+		return
+	}
+	l := lookup{from: v.self, namespace: v.self.Namespace, mesh: v.mesh, effect: "the service answers nothing until then"}
+	switch {
+	case p.VirtualRouter != nil:
+		l.path, l.ref, l.arn = "spec.provider.virtualRouter", p.VirtualRouter.VirtualRouterRef, p.VirtualRouter.VirtualRouterARN
+		if r := b.findRouter(l); r != nil {
+			s.Ports = r.ports
+			s.Sources = append(append(s.Sources, r.self), r.sources...)
+		}
+	case p.VirtualNode != nil:
+		l.path, l.ref, l.arn = "spec.provider.virtualNode", p.VirtualNode.VirtualNodeRef, p.VirtualNode.VirtualNodeARN
+		if n := b.findNode(l); n != nil {
+			s.Ports = b.nodePorts(v, n)
+			s.Sources = append(s.Sources, n.self)
+		}
+	}
+}
+
+// nodePorts are the ports of a service that one node provides: each listener, with one route that takes everything and App
+// Mesh's default timeout and retries, since a node can state neither for its callers.
+func (b *builder) nodePorts(v *virtualService, n *node) []*mesh.ServicePort {
+	var ports []*mesh.ServicePort
+	for _, l := range n.listeners {
+		r := &mesh.Route{Object: v.self, Match: mesh.Match{Path: "/"}}
+		if d := n.destinations[l.Port]; d != nil {
+			r.Targets = []mesh.Target{{Cluster: d.Cluster, Weight: 1, Destination: d}}
+		} else {
+			t := unresolved(n.mesh.name, n.name)
+			t.Weight = 1
+			r.Targets = []mesh.Target{t}
+		}
+		if l.Protocol.IsHTTP() {
+			r.Timeout, r.Retry = routeTimeout(nil), defaultRetry()
+		}
+		ports = append(ports, &mesh.ServicePort{Port: l.Port, Protocol: l.Protocol, Routes: []*mesh.Route{r}})
+	}
+	return ports
+}

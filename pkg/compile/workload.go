@@ -1,0 +1,173 @@
+package compile
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// compileWorkloads decides what each node's proxies do.
+func (b *builder) compileWorkloads() {
+	for _, n := range b.nodeOrder {
+		w := &mesh.Workload{
+			ID: mesh.WorkloadID{Mesh: n.mesh.name, Name: n.name}, Object: n.self,
+			Listeners: n.listeners, IPPreference: n.mesh.pref,
+			Egress:    mesh.Egress{AllowAll: n.mesh.allowAll, Exempt: b.in.Settings.EgressExempt},
+			AccessLog: b.accessLog(n.self, n.object.Spec.Logging),
+		}
+		b.compileBackends(n, w)
+		b.compileOutbound(n, w)
+		b.workloads = append(b.workloads, w)
+	}
+}
+
+// compileBackends resolves the services a node may call.
+func (b *builder) compileBackends(n *node, w *mesh.Workload) {
+	seen := map[*mesh.Service]bool{}
+	for i, be := range n.object.Spec.Backends {
+		at := fmt.Sprintf("spec.backends[%d].virtualService", i)
+		if be.VirtualService.ClientPolicy != nil && be.VirtualService.ClientPolicy.TLS != nil {
+			b.notYet(n.self, at+".clientPolicy.tls", "TLS towards backends")
+		}
+		v := b.findService(lookup{
+			from: n.self, namespace: n.self.Namespace, mesh: n.mesh, path: at,
+			ref: be.VirtualService.VirtualServiceRef, arn: be.VirtualService.VirtualServiceARN,
+			effect: "the node goes on without this backend",
+		})
+		if v == nil || seen[v.service] {
+			continue
+		}
+		seen[v.service] = true
+		w.Backends = append(w.Backends, &mesh.Backend{Service: v.service})
+	}
+	if d := n.object.Spec.BackendDefaults; d != nil && d.ClientPolicy != nil && d.ClientPolicy.TLS != nil {
+		b.notYet(n.self, "spec.backendDefaults.clientPolicy.tls", "TLS towards backends")
+	}
+	if len(n.object.Spec.BackendGroups) > 0 {
+		b.notYet(n.self, "spec.backendGroups", "A backend group")
+	}
+	slices.SortFunc(w.Backends, func(x, y *mesh.Backend) int {
+		return cmp.Or(x.Service.Created.Compare(y.Service.Created), cmp.Compare(x.Service.Name, y.Service.Name))
+	})
+}
+
+// compileOutbound sorts the ports of all backends out: which protocol a port has, and which service may use it.
+func (b *builder) compileOutbound(n *node, w *mesh.Workload) {
+	ports := map[uint32]*mesh.OutboundPort{}
+	hosts := map[uint32]map[string]*mesh.Service{}
+	for _, be := range w.Backends {
+		for _, sp := range be.Service.Ports {
+			p := ports[sp.Port]
+			if p == nil {
+				p = &mesh.OutboundPort{Port: sp.Port}
+				ports[sp.Port], hosts[sp.Port] = p, map[string]*mesh.Service{}
+				w.Outbound = append(w.Outbound, p)
+			}
+			entry := mesh.OutboundService{Service: be.Service, Port: sp}
+			if !sp.Protocol.IsHTTP() {
+				p.TCP = append(p.TCP, entry)
+			} else if b.freeHost(n, hosts[sp.Port], be.Service, sp.Port) {
+				p.HTTP = append(p.HTTP, entry)
+				p.Protocol = broader(p.Protocol, sp.Protocol)
+			}
+		}
+	}
+	for _, p := range w.Outbound {
+		b.shareTCP(n, p)
+	}
+	slices.SortFunc(w.Outbound, func(x, y *mesh.OutboundPort) int { return cmp.Compare(x.Port, y.Port) })
+}
+
+// freeHost claims the host names of a service on a port. Envoy refuses a route configuration in which a name, compared without
+// regard to case, appears twice.
+func (b *builder) freeHost(n *node, taken map[string]*mesh.Service, s *mesh.Service, port uint32) bool {
+	name := strings.ToLower(s.Name)
+	names := []string{name, fmt.Sprintf("%s:%d", name, port)}
+	for _, h := range names {
+		if other := taken[h]; other != nil {
+			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonHostnameConflict, Path: "spec.backends",
+				Message: fmt.Sprintf("%s and %s both stand for host %q on port %d; the older, %s, is used", other.Object, s.Object, h, port, other.Object)})
+			return false
+		}
+	}
+	for _, h := range names {
+		taken[h] = s
+	}
+	return true
+}
+
+// broader is the protocol that names a port on which several of the HTTP family meet.
+func broader(x, y mesh.Protocol) mesh.Protocol {
+	for _, p := range []mesh.Protocol{mesh.HTTP, mesh.HTTP2, mesh.GRPC} {
+		if x == p || y == p {
+			return p
+		}
+	}
+	return y
+}
+
+// shareTCP lets several TCP services, or TCP and HTTP ones, use one port as far as the address tells them apart: those with
+// known cluster IPs are matched by these, and one without may have the rest if no HTTP service is there.
+func (b *builder) shareTCP(n *node, p *mesh.OutboundPort) {
+	if len(p.TCP) == 0 || (len(p.HTTP) == 0 && len(p.TCP) == 1) {
+		return
+	}
+	var kept []mesh.OutboundService
+	rest := len(p.HTTP) > 0
+	for _, t := range p.TCP {
+		switch {
+		case len(t.Service.Addresses) > 0:
+			t.Addresses = t.Service.Addresses
+		case !rest:
+			rest = true
+		default:
+			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonPortConflict, Path: "spec.backends",
+				Message: fmt.Sprintf("tcp backend %s is left out: port %d is used by another backend too and no Service with a cluster IP tells them apart; use another port", t.Service.Object, p.Port)})
+			continue
+		}
+		kept = append(kept, t)
+	}
+	p.TCP = kept
+}
+
+// accessLog maps the only kind of sink there is. A path that the proxy's container cannot have is replaced by /dev/stdout,
+// because Envoy refuses the whole listener for it.
+func (b *builder) accessLog(o mesh.Object, l *meshv1beta2.Logging) *mesh.AccessLog {
+	if l == nil || l.AccessLog == nil || l.AccessLog.File == nil {
+		return nil
+	}
+	f := l.AccessLog.File
+	out := &mesh.AccessLog{Path: f.Path}
+	const at = "spec.logging.accessLog.file"
+	if dir := path.Dir(path.Clean(f.Path)); dir != "/tmp" && !slices.Contains([]string{"/dev/stdout", "/dev/stderr", "/dev/null"}, f.Path) {
+		out.Path = "/dev/stdout"
+		b.problem(mesh.Problem{Object: o, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: at + ".path",
+			Message: fmt.Sprintf("the proxy cannot write %q, the log goes to /dev/stdout; use /dev/stdout, /dev/stderr or a file in /tmp", f.Path)})
+	}
+	if f.Format == nil {
+		return out
+	}
+	var formats []string
+	if f.Format.Text != nil {
+		out.Text = *f.Format.Text
+		formats = append(formats, out.Text)
+	}
+	for _, kv := range f.Format.JSON {
+		out.JSON = append(out.JSON, mesh.LogField{Key: kv.Key, Value: kv.Value})
+		formats = append(formats, kv.Value)
+	}
+	for _, format := range formats {
+		if op := unknownOperator(format); op != "" {
+			b.problem(mesh.Problem{Object: o, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: at + ".format",
+				Message: fmt.Sprintf("Envoy does not know %q, so its default format is used; correct the format", op)})
+			out.Text, out.JSON = "", nil
+			break
+		}
+	}
+	return out
+}

@@ -1,0 +1,180 @@
+package pipeline
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+	"github.com/aftermesh/aftermesh/pkg/translate"
+	"github.com/aftermesh/aftermesh/pkg/xds"
+)
+
+// Publisher takes what a pass made. It is the xDS cache, or nothing for offline use.
+type Publisher interface {
+	Publish(*xds.Snapshot)
+}
+
+// Snapshot is everything one pass read and made. It is immutable.
+type Snapshot struct {
+	// Seq counts passes from 1.
+	Seq     uint64
+	Objects *compile.Objects
+	Result  *compile.Result
+	// Sets by group id.
+	Sets map[string]*xds.Set
+	// Failed groups kept the set they had; the errors are faults of ours.
+	Failed map[string]error
+	// Changed counts the groups whose set is another than before.
+	Changed int
+	// Durations of the stages.
+	Compile, Translate time.Duration
+	introduced         map[mesh.Object]version
+}
+
+// version is the first pass that saw a generation of an object.
+type version struct {
+	uid        string
+	generation int64
+	seq        uint64
+}
+
+// Introduced returns the number of the first snapshot made from the present generation of an object, 0 if it is not known.
+func (s *Snapshot) Introduced(o mesh.Object) uint64 { return s.introduced[o].seq }
+
+// Pipeline runs passes. Calls of Step must not overlap; everything else is safe for concurrent use.
+type Pipeline struct {
+	publisher  Publisher
+	translator translate.Translator
+	last       atomic.Pointer[Snapshot]
+	now        func() time.Time
+
+	mu      sync.Mutex
+	history map[string][]content
+}
+
+// content is one set that was published for a group, and the passes in which it was current.
+type content struct {
+	version     string
+	first, last uint64
+}
+
+// keptContents bounds the history of a group. A proxy that acknowledges something older counts as not yet there.
+const keptContents = 64
+
+// New returns a pipeline that hands its snapshots to p, which may be nil. now measures durations.
+func New(p Publisher, now func() time.Time) *Pipeline {
+	return &Pipeline{publisher: p, now: now, history: map[string][]content{}}
+}
+
+// Last returns the snapshot of the last pass, nil before the first.
+func (p *Pipeline) Last() *Snapshot { return p.last.Load() }
+
+// Step runs one pass over the objects: compile, translate, publish. A group that cannot be translated keeps its last set.
+func (p *Pipeline) Step(o *compile.Objects) *Snapshot {
+	prev := p.last.Load()
+	s := &Snapshot{Seq: 1, Objects: o}
+	if prev != nil {
+		s.Seq = prev.Seq + 1
+	}
+	// 1. Decide.
+	start := p.now()
+	s.Result = compile.Compile(o)
+	s.Compile = p.now().Sub(start)
+	// 2. Encode; what did not change is the same pointer as before.
+	start = p.now()
+	s.Sets, s.Failed = p.translator.Translate(s.Result.Model)
+	s.Translate = p.now().Sub(start)
+	keepFailed(s, prev)
+	s.Changed = countChanged(s, prev)
+	// 3. Remember what status needs before anybody can acknowledge anything.
+	s.introduced = introduce(s, prev)
+	p.remember(s)
+	p.last.Store(s)
+	// 4. Publish.
+	if p.publisher != nil {
+		p.publisher.Publish(&xds.Snapshot{Seq: s.Seq, Sets: s.Sets, GroupOf: groupOf(s.Result.Model)})
+	}
+	return s
+}
+
+func groupOf(m *mesh.Model) func(string) (string, bool) {
+	return func(proxy string) (string, bool) {
+		g, ok := m.Members[proxy]
+		return g, ok
+	}
+}
+
+func keepFailed(s, prev *Snapshot) {
+	if prev == nil {
+		return
+	}
+	for id := range s.Failed {
+		if set, ok := prev.Sets[id]; ok {
+			s.Sets[id] = set
+		}
+	}
+}
+
+func countChanged(s, prev *Snapshot) int {
+	n := 0
+	for id, set := range s.Sets {
+		if prev == nil || prev.Sets[id] != set {
+			n++
+		}
+	}
+	return n
+}
+
+// introduce notes the objects whose generation is new in this pass.
+func introduce(s, prev *Snapshot) map[mesh.Object]version {
+	out := map[mesh.Object]version{}
+	for o := range s.Objects.All() {
+		id := mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+		v := version{uid: string(o.GetUID()), generation: o.GetGeneration(), seq: s.Seq}
+		if prev != nil {
+			if had, ok := prev.introduced[id]; ok && had.uid == v.uid && had.generation == v.generation {
+				v.seq = had.seq
+			}
+		}
+		out[id] = v
+	}
+	return out
+}
+
+// remember extends the history of every group.
+func (p *Pipeline) remember(s *Snapshot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id := range p.history {
+		if _, ok := s.Sets[id]; !ok {
+			delete(p.history, id)
+		}
+	}
+	for id, set := range s.Sets {
+		h := p.history[id]
+		if n := len(h); n > 0 && h[n-1].version == set.Version {
+			h[n-1].last = s.Seq
+			continue
+		}
+		if len(h) == keptContents {
+			h = append(h[:0], h[1:]...)
+		}
+		p.history[id] = append(h, content{version: set.Version, first: s.Seq, last: s.Seq})
+	}
+}
+
+// AckedThrough returns the newest snapshot of which a proxy of the group runs everything when it has acknowledged the content
+// with the given version; 0 if that content was not published lately.
+func (p *Pipeline) AckedThrough(group, version string) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.history[group]
+	for i := len(h) - 1; i >= 0; i-- {
+		if h[i].version == version {
+			return h[i].last
+		}
+	}
+	return 0
+}

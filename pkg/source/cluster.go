@@ -1,0 +1,225 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/compile"
+)
+
+// Cluster follows a Kubernetes cluster through the informers of a controller-runtime cache.
+type Cluster struct {
+	settings compile.Settings
+	changed  chan struct{}
+	status   chan struct{}
+	synced   []toolscache.InformerSynced
+	ready    atomic.Bool
+
+	meshes          table[*meshv1beta2.Mesh]
+	virtualNodes    table[*meshv1beta2.VirtualNode]
+	virtualServices table[*meshv1beta2.VirtualService]
+	virtualRouters  table[*meshv1beta2.VirtualRouter]
+	routes          table[*meshv1beta2.Route]
+	virtualGateways table[*meshv1beta2.VirtualGateway]
+	gatewayRoutes   table[*meshv1beta2.GatewayRoute]
+	backendGroups   table[*meshv1beta2.BackendGroup]
+	namespaces      table[compile.Namespace]
+	pods            table[podRow]
+	podsByUID       table[podRow]
+	services        table[*compile.Service]
+	slices          table[*compile.Slice]
+	zones           table[string]
+}
+
+// NewCluster registers the informers it needs with c. It reports changes after Wait has returned.
+func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings) (*Cluster, error) {
+	s := &Cluster{settings: settings, changed: make(chan struct{}, 1), status: make(chan struct{}, 1)}
+	nodes := &metav1.PartialObjectMetadata{}
+	nodes.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
+	for _, w := range []struct {
+		object client.Object
+		set    func(key string, obj any) bool
+		remove func(key string) bool
+	}{
+		own(s, &s.meshes), own(s, &s.virtualNodes), own(s, &s.virtualServices), own(s, &s.virtualRouters), own(s, &s.routes),
+		own(s, &s.virtualGateways), own(s, &s.gatewayRoutes), own(s, &s.backendGroups),
+		converted(&corev1.Namespace{}, &s.namespaces, func(n *corev1.Namespace) compile.Namespace {
+			return compile.Namespace{Name: n.Name, Labels: n.Labels}
+		}),
+		converted(&corev1.Service{}, &s.services, convertService),
+		converted(&discoveryv1.EndpointSlice{}, &s.slices, convertSlice),
+		{&corev1.Pod{}, s.setPod, s.removePod},
+		{nodes, s.setNode, s.zones.remove},
+	} {
+		if err := s.watch(ctx, c, w.object, w.set, w.remove); err != nil {
+			return nil, fmt.Errorf("watch %T: %w", w.object, err)
+		}
+	}
+	return s, nil
+}
+
+type watched = struct {
+	object client.Object
+	set    func(key string, obj any) bool
+	remove func(key string) bool
+}
+
+// own keeps the objects of one of our kinds. A change of nothing but the status is not a change of the input; whoever writes
+// statuses learns of it by StatusChanged.
+func own[T any, P interface {
+	*T
+	meshv1beta2.Object
+}](s *Cluster, t *table[P]) watched {
+	return watched{P(new(T)), func(key string, obj any) bool {
+		o, ok := obj.(P)
+		if !ok {
+			return false
+		}
+		old, known := t.get(key)
+		t.set(key, o)
+		if known && sameInput(old, o) {
+			signal(s.status)
+			return false
+		}
+		return true
+	}, t.remove}
+}
+
+// sameInput is true when compile cannot tell two versions of an object apart.
+func sameInput(x, y meshv1beta2.Object) bool {
+	return x.GetUID() == y.GetUID() && x.GetGeneration() == y.GetGeneration() && reflect.DeepEqual(x.GetLabels(), y.GetLabels()) &&
+		(x.GetDeletionTimestamp() == nil) == (y.GetDeletionTimestamp() == nil)
+}
+
+func converted[T any, P interface {
+	*T
+	client.Object
+}, V any](object P, t *table[V], convert func(P) V) watched {
+	return watched{object, func(key string, obj any) bool {
+		o, ok := obj.(P)
+		return ok && t.set(key, convert(o))
+	}, t.remove}
+}
+
+func (s *Cluster) setPod(key string, obj any) bool {
+	p, ok := obj.(*corev1.Pod)
+	if !ok {
+		return false
+	}
+	if p.Spec.HostNetwork || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		return s.removePod(key)
+	}
+	row := convertPod(p)
+	row.Zone, _ = s.zones.get("/" + row.NodeName)
+	if old, ok := s.pods.get(key); ok && old.UID != row.UID {
+		s.podsByUID.remove(old.UID)
+	}
+	s.podsByUID.set(row.UID, row)
+	return s.pods.set(key, row)
+}
+
+func (s *Cluster) removePod(key string) bool {
+	if old, ok := s.pods.get(key); ok {
+		s.podsByUID.remove(old.UID)
+	}
+	return s.pods.remove(key)
+}
+
+func (s *Cluster) setNode(key string, obj any) bool {
+	n, ok := obj.(*metav1.PartialObjectMetadata)
+	return ok && s.zones.set(key, n.Labels[corev1.LabelTopologyZone])
+}
+
+// watch adds the handlers of one kind.
+func (s *Cluster) watch(ctx context.Context, c cache.Cache, object client.Object, set func(string, any) bool, remove func(string) bool) error {
+	inf, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false))
+	if err != nil {
+		return err
+	}
+	store := func(obj any) {
+		if o, ok := obj.(client.Object); ok && set(o.GetNamespace()+"/"+o.GetName(), obj) {
+			s.signal()
+		}
+	}
+	reg, err := inf.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    store,
+		UpdateFunc: func(_, obj any) { store(obj) },
+		DeleteFunc: func(obj any) {
+			if gone, ok := obj.(toolscache.DeletedFinalStateUnknown); ok {
+				obj = gone.Obj
+			}
+			if o, ok := obj.(client.Object); ok && remove(o.GetNamespace()+"/"+o.GetName()) {
+				s.signal()
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	s.synced = append(s.synced, reg.HasSynced)
+	return nil
+}
+
+// Wait blocks until every informer has delivered its first list; it is false when ctx ended before.
+func (s *Cluster) Wait(ctx context.Context) bool {
+	if !toolscache.WaitForCacheSync(ctx.Done(), s.synced...) {
+		return false
+	}
+	s.ready.Store(true)
+	s.signal()
+	return true
+}
+
+func (s *Cluster) signal() {
+	if s.ready.Load() {
+		signal(s.changed)
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Changed receives when Objects would return something new; several changes may be told at once.
+func (s *Cluster) Changed() <-chan struct{} { return s.changed }
+
+// StatusChanged receives when the status of an object changed but nothing that compile reads.
+func (s *Cluster) StatusChanged() <-chan struct{} { return s.status }
+
+// Objects returns what is known now. Its slices are shared with later calls and must not be modified.
+func (s *Cluster) Objects() *compile.Objects {
+	pods := s.pods.all()
+	o := &compile.Objects{
+		Meshes: s.meshes.all(), VirtualNodes: s.virtualNodes.all(), VirtualServices: s.virtualServices.all(),
+		VirtualRouters: s.virtualRouters.all(), Routes: s.routes.all(), VirtualGateways: s.virtualGateways.all(),
+		GatewayRoutes: s.gatewayRoutes.all(), BackendGroups: s.backendGroups.all(),
+		Namespaces: s.namespaces.all(), Services: s.services.all(), Slices: s.slices.all(),
+		Pods: make([]*compile.Pod, len(pods)), Settings: s.settings,
+	}
+	for i, p := range pods {
+		o.Pods[i] = p.Pod
+	}
+	return o
+}
+
+// Pod returns the namespace, name and service account of the pod with the given UID, which is what its proxy's token must say.
+func (s *Cluster) Pod(uid string) (namespace, name, serviceAccount string, ok bool) {
+	row, ok := s.podsByUID.get(uid)
+	if !ok {
+		return "", "", "", false
+	}
+	return row.Namespace, row.Name, row.ServiceAccount, true
+}

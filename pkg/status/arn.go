@@ -1,0 +1,60 @@
+package status
+
+import (
+	"cmp"
+	"fmt"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// ARN makes the resource names that App Mesh had in statuses, without an account behind them. The zero value gives
+// arn:local:appmesh:local:000000000000:…; region and account may be set for tools that compare them.
+type ARN struct {
+	Region, Account string
+}
+
+// segments are the type components of resource names. Source: App Mesh API reference, ARN formats.
+var segments = map[string]string{
+	"VirtualNode": "virtualNode", "VirtualService": "virtualService", "VirtualRouter": "virtualRouter",
+	"VirtualGateway": "virtualGateway", "Route": "virtualRouter",
+}
+
+// of returns the name of an object, or nothing for kinds that App Mesh knew no name for.
+func (a ARN) of(kind string, p compile.Place) string {
+	prefix := fmt.Sprintf("arn:local:appmesh:%s:%s:mesh/%s", cmp.Or(a.Region, "local"), cmp.Or(a.Account, "000000000000"), p.Mesh)
+	switch kind {
+	case "Mesh":
+		return prefix
+	case "GatewayRoute":
+		if p.Gateway == "" {
+			return ""
+		}
+		return prefix + "/virtualGateway/" + p.Gateway + "/gatewayRoute/" + p.Name
+	default:
+		s, ok := segments[kind]
+		if !ok {
+			return ""
+		}
+		return prefix + "/" + s + "/" + p.Name
+	}
+}
+
+// routeARNs names every route of a router, inline ones and Route objects.
+func (c *computer) routeARNs(r *meshv1beta2.VirtualRouter, p compile.Place) map[string]string {
+	base := c.in.ARN.of("VirtualRouter", p)
+	names := map[string]string{}
+	for _, in := range r.Spec.Routes {
+		names[in.Name] = base + "/route/" + in.Name
+	}
+	for _, o := range c.in.Objects.Routes {
+		if o.Namespace == r.Namespace && o.Spec.VirtualRouterRef.Name == r.Name && !whole(c.problems[mesh.Object{Kind: "Route", Namespace: o.Namespace, Name: o.Name}]) {
+			names[o.Name] = base + "/route/" + o.Name
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return names
+}

@@ -1,0 +1,86 @@
+package status
+
+import (
+	"maps"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+)
+
+// Change says how urgent a difference between the stored and the desired status is.
+type Change int
+
+// The kinds of difference.
+const (
+	// None means that nothing has to be written.
+	None Change = iota
+	// Wording means that only messages of conditions differ, for example a count of proxies.
+	Wording
+	// Lowered means that a condition that was true is to become something else.
+	Lowered
+	// Flipped means anything else: a status, a reason, a generation or an identifier.
+	Flipped
+)
+
+// Merge returns a copy of the object with the desired status and how it differs from what is stored. Conditions of types that
+// are not ours are kept; a transition time moves only when its status does.
+func Merge(d Desired, now time.Time) (meshv1beta2.Object, Change) {
+	out := d.Object.DeepCopyObject().(meshv1beta2.Object)
+	c := out.Common()
+	change := None
+	raise := func(k Change) { change = max(change, k) }
+	conditions, worst := mergeConditions(*c.Conditions, d.Conditions, now)
+	raise(worst)
+	*c.Conditions = conditions
+	if g := out.GetGeneration(); *c.ObservedGeneration == nil || **c.ObservedGeneration != g {
+		*c.ObservedGeneration = &g
+		raise(Flipped)
+	}
+	if c.ARN != nil && d.ARN != "" && (*c.ARN == nil || **c.ARN != d.ARN) {
+		*c.ARN = &d.ARN
+		raise(Flipped)
+	}
+	if r, ok := out.(*meshv1beta2.VirtualRouter); ok && !maps.Equal(r.Status.RouteARNs, d.RouteARNs) {
+		r.Status.RouteARNs = d.RouteARNs
+		raise(Flipped)
+	}
+	return out, change
+}
+
+func mergeConditions(stored, desired []meshv1beta2.Condition, now time.Time) ([]meshv1beta2.Condition, Change) {
+	change := None
+	ours := map[string]bool{}
+	out := make([]meshv1beta2.Condition, 0, len(desired))
+	for _, want := range desired {
+		ours[want.Type] = true
+		had := meshv1beta2.FindCondition(stored, want.Type)
+		switch {
+		case had == nil:
+			want.LastTransitionTime = metav1.NewTime(now)
+			change = max(change, Flipped)
+		case had.Status != want.Status:
+			want.LastTransitionTime = metav1.NewTime(now)
+			if had.Status == metav1.ConditionTrue {
+				change = max(change, Lowered)
+			} else {
+				change = Flipped
+			}
+		default:
+			want.LastTransitionTime = had.LastTransitionTime
+			if had.Reason != want.Reason || had.ObservedGeneration != want.ObservedGeneration {
+				change = max(change, Flipped)
+			} else if had.Message != want.Message {
+				change = max(change, Wording)
+			}
+		}
+		out = append(out, want)
+	}
+	for _, had := range stored {
+		if !ours[had.Type] {
+			out = append(out, had)
+		}
+	}
+	return out, change
+}

@@ -1,0 +1,255 @@
+package translate
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	upstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+	"github.com/aftermesh/aftermesh/pkg/xds"
+)
+
+const (
+	// Source: dumps of App Mesh's configuration.
+	localConnectTimeout    = 250 * time.Millisecond
+	upstreamConnectTimeout = time.Second
+	// unlimited is what App Mesh wrote for every circuit breaker that was not set.
+	unlimited = 2147483647
+	// noTrafficInterval is Envoy's default pause between health checks of a cluster that never had traffic, stated so
+	// that the number of checks in a mesh can be told from the configuration.
+	noTrafficInterval = 60 * time.Second
+	// healthJitterPercent spreads the checks of many callers over the interval.
+	healthJitterPercent = 10
+)
+
+// upstream is a backend cluster and, if its endpoints come over EDS, the name under which it asks for them.
+type upstream struct {
+	cluster *xds.Resource
+	service string
+}
+
+// upstreamCluster returns the cluster through which callers reach d.
+func upstreamCluster(d *mesh.Destination) (upstream, error) {
+	c := &clusterv3.Cluster{
+		Name:            d.Cluster,
+		ConnectTimeout:  durationpb.New(upstreamConnectTimeout),
+		CircuitBreakers: breakers(mesh.Pool{}),
+		HealthChecks:    healthChecks(d),
+	}
+	if d.Outlier != nil {
+		c.OutlierDetection = outlierDetection(d.Outlier)
+	}
+	if len(c.HealthChecks) > 0 {
+		c.IgnoreHealthOnHostRemoval = true
+	}
+	if err := setHTTP2(c, d.Protocol); err != nil {
+		return upstream{}, err
+	}
+	if d.DNS != nil {
+		setDNS(c, d)
+		r, err := xds.NewResource(c.Name, c)
+		return upstream{cluster: r}, err
+	}
+	service, err := setEDS(c)
+	if err != nil {
+		return upstream{}, err
+	}
+	r, err := xds.NewResource(c.Name, c)
+	return upstream{cluster: r, service: service}, err
+}
+
+// setEDS makes c take its endpoints over ADS and returns the name it asks for. The name ends with a hash of the rest of the
+// cluster: Envoy does not ask again for a name it already has, and a changed cluster would then wait for ever.
+func setEDS(c *clusterv3.Cluster) (string, error) {
+	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
+	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: adsSource()}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
+	if err != nil {
+		return "", err
+	}
+	service := c.Name + "/" + mesh.Combine(string(b)).String()[:8]
+	c.EdsClusterConfig.ServiceName = service
+	return service, nil
+}
+
+// setDNS makes Envoy resolve the host itself, or uses it as it is when it is an address. Names get a trailing dot, so that the
+// pod's search domains are not tried, unless they have no dot at all.
+func setDNS(c *clusterv3.Cluster, d *mesh.Destination) {
+	host := d.DNS.Host
+	switch _, err := netip.ParseAddr(host); {
+	case err == nil:
+		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
+	case d.DNS.All:
+		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
+	default:
+		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_LOGICAL_DNS}
+	}
+	if c.GetType() != clusterv3.Cluster_STATIC {
+		c.DnsLookupFamily = dnsFamily(d.IPPreference)
+		if strings.Contains(host, ".") && !strings.HasSuffix(host, ".") {
+			host += "."
+		}
+	}
+	c.LoadAssignment = assignment(c.Name, []mesh.Endpoint{{Address: host, Port: d.DNS.Port}})
+}
+
+// dnsFamily maps the preference of a mesh. Source: App Mesh user guide, IP preference; none means IPv6 first.
+func dnsFamily(p mesh.IPPreference) clusterv3.Cluster_DnsLookupFamily {
+	switch p {
+	case mesh.IPv4Only:
+		return clusterv3.Cluster_V4_ONLY
+	case mesh.IPv6Only:
+		return clusterv3.Cluster_V6_ONLY
+	case mesh.IPv4Preferred:
+		return clusterv3.Cluster_V4_PREFERRED
+	default:
+		return clusterv3.Cluster_AUTO
+	}
+}
+
+// staticCluster returns a cluster with the given addresses, unbounded unless pool says otherwise; without addresses every
+// connection to it fails.
+func staticCluster(name string, p mesh.Protocol, pool mesh.Pool, addresses ...mesh.Endpoint) (*xds.Resource, error) {
+	c := &clusterv3.Cluster{
+		Name:                 name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:       durationpb.New(localConnectTimeout),
+		CircuitBreakers:      breakers(pool),
+		LoadAssignment:       assignment(name, addresses),
+	}
+	if err := setHTTP2(c, p); err != nil {
+		return nil, err
+	}
+	return xds.NewResource(name, c)
+}
+
+// passThrough returns a cluster that connects to where the connection wanted to go.
+func passThrough(name string) (*xds.Resource, error) {
+	return xds.NewResource(name, &clusterv3.Cluster{
+		Name:                 name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST},
+		LbPolicy:             clusterv3.Cluster_CLUSTER_PROVIDED,
+		ConnectTimeout:       durationpb.New(upstreamConnectTimeout),
+		CircuitBreakers:      breakers(mesh.Pool{}),
+	})
+}
+
+func setHTTP2(c *clusterv3.Cluster, p mesh.Protocol) error {
+	if p != mesh.HTTP2 && p != mesh.GRPC {
+		return nil
+	}
+	opts, err := anypb.New(&upstreamv3.HttpProtocolOptions{
+		UpstreamProtocolOptions: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{
+			ExplicitHttpConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{
+				ProtocolConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+					Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
+				},
+			},
+		},
+	})
+	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": opts}
+	return err
+}
+
+func breakers(p mesh.Pool) *clusterv3.CircuitBreakers {
+	limit := func(n uint32) *wrapperspb.UInt32Value {
+		if n == 0 {
+			n = unlimited
+		}
+		return wrapperspb.UInt32(n)
+	}
+	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+		MaxConnections:     limit(p.MaxConnections),
+		MaxPendingRequests: limit(p.MaxPendingRequests),
+		MaxRequests:        limit(p.MaxRequests),
+		MaxRetries:         limit(0),
+	}}}
+}
+
+// outlierDetection maps App Mesh's rule: only consecutive server errors eject, at least one host may always be ejected, and
+// an active health check does not bring a host back early. Source: App Mesh user guide, outlier detection.
+func outlierDetection(o *mesh.Outlier) *clusterv3.OutlierDetection {
+	return &clusterv3.OutlierDetection{
+		Consecutive_5Xx:                        wrapperspb.UInt32(o.MaxServerErrors),
+		Interval:                               durationpb.New(o.Interval),
+		BaseEjectionTime:                       durationpb.New(o.BaseEjection),
+		MaxEjectionPercent:                     wrapperspb.UInt32(o.MaxEjectionPercent),
+		AlwaysEjectOneHost:                     wrapperspb.Bool(true),
+		EnforcingSuccessRate:                   wrapperspb.UInt32(0),
+		SuccessfulActiveHealthCheckUnejectHost: wrapperspb.Bool(false),
+	}
+}
+
+func healthChecks(d *mesh.Destination) []*corev3.HealthCheck {
+	h := d.Health
+	if h == nil {
+		return nil
+	}
+	c := &corev3.HealthCheck{
+		Interval:              durationpb.New(h.Interval),
+		Timeout:               durationpb.New(h.Timeout),
+		HealthyThreshold:      wrapperspb.UInt32(h.Healthy),
+		UnhealthyThreshold:    wrapperspb.UInt32(h.Unhealthy),
+		NoTrafficInterval:     durationpb.New(noTrafficInterval),
+		IntervalJitterPercent: healthJitterPercent,
+	}
+	switch h.Protocol {
+	case mesh.TCP:
+		c.HealthChecker = &corev3.HealthCheck_TcpHealthCheck_{TcpHealthCheck: &corev3.HealthCheck_TcpHealthCheck{}}
+	case mesh.GRPC:
+		c.HealthChecker = &corev3.HealthCheck_GrpcHealthCheck_{
+			GrpcHealthCheck: &corev3.HealthCheck_GrpcHealthCheck{Authority: d.HealthHost},
+		}
+	default:
+		hc := &corev3.HealthCheck_HttpHealthCheck{Host: d.HealthHost, Path: h.Path}
+		if h.Protocol == mesh.HTTP2 {
+			hc.CodecClientType = typev3.CodecClientType_HTTP2
+		}
+		c.HealthChecker = &corev3.HealthCheck_HttpHealthCheck_{HttpHealthCheck: hc}
+	}
+	return []*corev3.HealthCheck{c}
+}
+
+// assignment returns the endpoints under the given name, one locality per zone in the order of the zones' names.
+func assignment(name string, list []mesh.Endpoint) *endpointv3.ClusterLoadAssignment {
+	a := &endpointv3.ClusterLoadAssignment{ClusterName: name}
+	var zone *endpointv3.LocalityLbEndpoints
+	for i, e := range list {
+		if i == 0 || e.Zone != list[i-1].Zone {
+			zone = &endpointv3.LocalityLbEndpoints{}
+			if e.Zone != "" {
+				zone.Locality = &corev3.Locality{Zone: e.Zone}
+			}
+			a.Endpoints = append(a.Endpoints, zone)
+		}
+		zone.LbEndpoints = append(zone.LbEndpoints, &endpointv3.LbEndpoint{
+			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socketAddress(e.Address, e.Port)}},
+		})
+	}
+	return a
+}
+
+func socketAddress(host string, port uint32) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address: host, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
+	}}}
+}
+
+func adsSource() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+		// Over ADS every name is always answered, so Envoy may wait: it never runs half configured.
+		InitialFetchTimeout: durationpb.New(0),
+	}
+}

@@ -1,0 +1,37 @@
+package translate
+
+import (
+	"fmt"
+
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// Ports inside the pod. Source: App Mesh controller, sidecar injector.
+const (
+	inboundPort  = 15000
+	outboundPort = 15001
+)
+
+const (
+	inboundListener  = "lds_ingress_0.0.0.0_15000"
+	outboundListener = "lds_egress_0.0.0.0_15001"
+	// The statistics of listeners keep App Mesh's names whatever address they are bound to.
+	inboundStats  = "0.0.0.0_15000"
+	outboundStats = "0.0.0.0_15001"
+)
+
+func localCluster(id mesh.WorkloadID, l *mesh.Listener) string {
+	return fmt.Sprintf("cds_ingress_%s_%s_%s_%d", id.Mesh, id.Name, l.Protocol, l.Port)
+}
+
+func inboundRoutes(l *mesh.Listener) string {
+	return fmt.Sprintf("rds_ingress_%s_%d", l.Protocol, l.Port)
+}
+
+func outboundRoutes(p *mesh.OutboundPort) string {
+	return fmt.Sprintf("rds_egress_%s_%d", p.Protocol, p.Port)
+}
+
+func passThroughCluster(meshName string) string { return "cds_egress_" + meshName + "_mesh-allow-all" }
+func amazonCluster(meshName string) string      { return "cds_egress_" + meshName + "_amazonaws" }
+func closedCluster(meshName string) string      { return "cds_egress_" + meshName + "_blackhole" }

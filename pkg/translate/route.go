@@ -1,0 +1,197 @@
+package translate
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	previousv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+const (
+	// hostSelectionAttempts is how often Envoy looks for a host that was not tried yet. Source: dumps of App Mesh's configuration.
+	hostSelectionAttempts = 5
+	// passThroughHost is the name App Mesh gave to the virtual host of unknown hosts.
+	passThroughHost = "mesh_allow_all"
+)
+
+// virtualHost returns the host of one service on one port and the clusters its routes need.
+func virtualHost(s *mesh.Service, p *mesh.ServicePort) (*routev3.VirtualHost, []string, error) {
+	h := &routev3.VirtualHost{
+		Name:    s.Name,
+		Domains: []string{s.Name, s.Name + ":" + strconv.Itoa(int(p.Port))},
+	}
+	var needs []string
+	for _, r := range p.Routes {
+		er, clusters, err := route(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		h.Routes = append(h.Routes, er)
+		needs = append(needs, clusters...)
+	}
+	return h, needs, nil
+}
+
+// anyHost returns the virtual host that takes every request to one cluster.
+func anyHost(name, cluster string, t mesh.Timeout) *routev3.VirtualHost {
+	a := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}
+	setTimeouts(a, t)
+	return &routev3.VirtualHost{
+		Name: name, Domains: []string{"*"},
+		Routes: []*routev3.Route{{
+			Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+			Action: &routev3.Route_Route{Route: a},
+		}},
+	}
+}
+
+// route returns one route and the clusters it sends traffic to. A route without a usable share answers 503 itself, so that
+// its requests never fall through to a broader route.
+func route(r *mesh.Route) (*routev3.Route, []string, error) {
+	er := &routev3.Route{Name: r.Name, Match: routeMatch(r.Match)}
+	needs := liveClusters(r.Targets)
+	if len(needs) == 0 {
+		er.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 503}}
+		return er, nil, nil
+	}
+	a := &routev3.RouteAction{}
+	if len(r.Targets) == 1 {
+		a.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: r.Targets[0].Cluster}
+	} else {
+		w := &routev3.WeightedCluster{}
+		for _, t := range r.Targets {
+			w.Clusters = append(w.Clusters, &routev3.WeightedCluster_ClusterWeight{Name: t.Cluster, Weight: wrapperspb.UInt32(t.Weight)})
+		}
+		a.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: w}
+	}
+	setTimeouts(a, r.Timeout)
+	if r.Retry != nil {
+		p, err := retryPolicy(r.Retry)
+		if err != nil {
+			return nil, nil, err
+		}
+		a.RetryPolicy = p
+	}
+	er.Action = &routev3.Route_Route{Route: a}
+	return er, needs, nil
+}
+
+// liveClusters returns the clusters of the targets that exist, or none when no target that exists has any weight.
+func liveClusters(targets []mesh.Target) []string {
+	var names []string
+	live := false
+	for _, t := range targets {
+		if t.Destination != nil {
+			names = append(names, t.Cluster)
+			live = live || t.Weight > 0
+		}
+	}
+	if !live {
+		return nil
+	}
+	return names
+}
+
+func setTimeouts(a *routev3.RouteAction, t mesh.Timeout) {
+	a.Timeout = duration(t.PerRequest)
+	a.IdleTimeout = duration(t.Idle)
+}
+
+func duration(d *time.Duration) *durationpb.Duration {
+	if d == nil {
+		return nil
+	}
+	return durationpb.New(*d)
+}
+
+func retryPolicy(r *mesh.Retry) (*routev3.RetryPolicy, error) {
+	previous, err := anypb.New(&previousv3.PreviousHostsPredicate{})
+	if err != nil {
+		return nil, err
+	}
+	return &routev3.RetryPolicy{
+		RetryOn:              strings.Join(r.On, ","),
+		RetriableStatusCodes: r.StatusCodes,
+		NumRetries:           wrapperspb.UInt32(r.Max),
+		PerTryTimeout:        duration(r.PerTry),
+		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
+			Name:       "envoy.retry_host_predicates.previous_hosts",
+			ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: previous},
+		}},
+		HostSelectionRetryMaxAttempts: hostSelectionAttempts,
+	}, nil
+}
+
+func routeMatch(m mesh.Match) *routev3.RouteMatch {
+	em := &routev3.RouteMatch{}
+	switch m.PathKind {
+	case mesh.PathExact:
+		em.PathSpecifier = &routev3.RouteMatch_Path{Path: m.Path}
+	case mesh.PathRegex:
+		em.PathSpecifier = &routev3.RouteMatch_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: m.Path}}
+	default:
+		em.PathSpecifier = &routev3.RouteMatch_Prefix{Prefix: m.Path}
+	}
+	for _, h := range m.Headers {
+		em.Headers = append(em.Headers, headerMatch(h))
+	}
+	for _, q := range m.Queries {
+		em.QueryParameters = append(em.QueryParameters, queryMatch(q))
+	}
+	return em
+}
+
+func headerMatch(v mesh.ValueMatch) *routev3.HeaderMatcher {
+	h := &routev3.HeaderMatcher{Name: v.Name, InvertMatch: v.Invert}
+	switch v.Kind {
+	case mesh.Present:
+		h.HeaderMatchSpecifier = &routev3.HeaderMatcher_PresentMatch{PresentMatch: true}
+	case mesh.Range:
+		h.HeaderMatchSpecifier = &routev3.HeaderMatcher_RangeMatch{RangeMatch: &typev3.Int64Range{Start: v.Start, End: v.End}}
+	default:
+		h.HeaderMatchSpecifier = &routev3.HeaderMatcher_StringMatch{StringMatch: stringMatch(v)}
+	}
+	return h
+}
+
+func queryMatch(v mesh.ValueMatch) *routev3.QueryParameterMatcher {
+	q := &routev3.QueryParameterMatcher{Name: v.Name}
+	if v.Kind == mesh.Present {
+		q.QueryParameterMatchSpecifier = &routev3.QueryParameterMatcher_PresentMatch{PresentMatch: true}
+	} else {
+		q.QueryParameterMatchSpecifier = &routev3.QueryParameterMatcher_StringMatch{StringMatch: stringMatch(v)}
+	}
+	return q
+}
+
+func stringMatch(v mesh.ValueMatch) *matcherv3.StringMatcher {
+	switch v.Kind {
+	case mesh.Prefix:
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: v.Value}}
+	case mesh.Suffix:
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: v.Value}}
+	case mesh.Regex:
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: v.Value}}}
+	default:
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: v.Value}}
+	}
+}
+
+// cidr returns the prefix that matches exactly one address.
+func cidr(address string) *corev3.CidrRange {
+	bits := uint32(32)
+	if strings.Contains(address, ":") {
+		bits = 128
+	}
+	return &corev3.CidrRange{AddressPrefix: address, PrefixLen: wrapperspb.UInt32(bits)}
+}

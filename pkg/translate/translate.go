@@ -1,0 +1,286 @@
+package translate
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+	"github.com/aftermesh/aftermesh/pkg/xds"
+)
+
+// Translator makes sets of Envoy resources. It remembers what it made in the last pass, so use one for the life of a pipeline;
+// a fresh one gives the same bytes. Calls must not overlap.
+type Translator struct {
+	resources memo[*xds.Resource]
+	upstreams memo[upstream]
+	hosts     memo[hostLeaf]
+	sets      memo[*xds.Set]
+}
+
+type hostLeaf struct {
+	host  *routev3.VirtualHost
+	needs []string
+}
+
+// Translate returns one set per group, by group id. A group that cannot be translated is left out and reported under its id;
+// that is a fault of ours, never of a user, and the caller keeps the group's last set.
+func (t *Translator) Translate(m *mesh.Model) (map[string]*xds.Set, map[string]error) {
+	sets := make(map[string]*xds.Set, len(m.Groups))
+	var failed map[string]error
+	for _, g := range m.Groups {
+		s, err := t.group(g)
+		if err != nil {
+			if failed == nil {
+				failed = map[string]error{}
+			}
+			failed[g.ID] = fmt.Errorf("translate group %s: %w", g.ID, err)
+			continue
+		}
+		sets[g.ID] = s
+	}
+	t.resources.turn()
+	t.upstreams.turn()
+	t.hosts.turn()
+	t.sets.turn()
+	return sets, failed
+}
+
+// group returns the set of one group: the remembered one when neither its workload nor any endpoint changed.
+func (t *Translator) group(g *mesh.Group) (_ *xds.Set, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	b := builder{t: t, g: g}
+	b.collectDestinations()
+	return t.sets.get(b.key(), func() (*xds.Set, error) { return b.build() })
+}
+
+// builder assembles the set of one group.
+type builder struct {
+	t            *Translator
+	g            *mesh.Group
+	destinations []*mesh.Destination
+	resources    []*xds.Resource
+}
+
+// collectDestinations finds each distinct destination of the workload's services, in the order of services, ports and routes.
+func (b *builder) collectDestinations() {
+	seen := map[string]bool{}
+	for _, backend := range b.g.Workload.Backends {
+		for _, p := range backend.Service.Ports {
+			for _, r := range p.Routes {
+				for _, t := range r.Targets {
+					if t.Destination != nil && !seen[t.Cluster] {
+						seen[t.Cluster] = true
+						b.destinations = append(b.destinations, t.Destination)
+					}
+				}
+			}
+		}
+	}
+}
+
+// key covers everything that the set is made from.
+func (b *builder) key() mesh.Hash {
+	parts := make([]any, 0, 2+len(b.destinations))
+	parts = append(parts, b.g.Workload.Fingerprint, mesh.Fingerprint(b.g.Profile))
+	for _, d := range b.destinations {
+		if d.Endpoints != nil {
+			parts = append(parts, d.Endpoints.Fingerprint)
+		}
+	}
+	return mesh.Combine(parts...)
+}
+
+func (b *builder) build() (*xds.Set, error) {
+	for _, step := range []func() error{b.inbound, b.outbound, b.fixedClusters, b.backendClusters} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return xds.NewSet(b.resources...), nil
+}
+
+// leaf adds the resource made from the given input by make, or the remembered one.
+func (b *builder) leaf(kind string, input any, build func() (*xds.Resource, error)) error {
+	r, err := b.t.resources.get(mesh.Combine(kind, mesh.Fingerprint(input)), build)
+	if err == nil {
+		b.resources = append(b.resources, r)
+	}
+	return err
+}
+
+func (b *builder) listener(in *listenerInput) error {
+	return b.leaf("listener", in, func() (*xds.Resource, error) { return listener(in) })
+}
+
+// inbound adds the inbound listener, and per port the route configuration and the cluster of the application.
+func (b *builder) inbound() error {
+	in := inboundInput(b.g)
+	if in == nil {
+		return nil
+	}
+	if err := b.listener(in); err != nil {
+		return err
+	}
+	w := b.g.Workload
+	for _, l := range w.Listeners {
+		name := localCluster(w.ID, l)
+		input := struct {
+			Name     string
+			Listener *mesh.Listener
+			Address  string
+		}{name, l, localAddress(w.IPPreference)}
+		if err := b.leaf("local", &input, func() (*xds.Resource, error) {
+			return staticCluster(name, l.Protocol, l.Pool, mesh.Endpoint{Address: input.Address, Port: l.Port})
+		}); err != nil {
+			return err
+		}
+		if !l.Protocol.IsHTTP() {
+			continue
+		}
+		routes := struct {
+			Routes, Host, Cluster string
+			Timeout               mesh.Timeout
+		}{inboundRoutes(l), w.ID.Name, name, l.Timeout}
+		if err := b.leaf("inbound routes", &routes, func() (*xds.Resource, error) {
+			return xds.NewResource(routes.Routes, &routev3.RouteConfiguration{
+				Name:         routes.Routes,
+				VirtualHosts: []*routev3.VirtualHost{anyHost(routes.Host, routes.Cluster, routes.Timeout)},
+			}, routes.Cluster)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// localAddress is where the application listens. Source: App Mesh user guide, IP preference.
+func localAddress(p mesh.IPPreference) string {
+	if p == mesh.IPv6Only || p == mesh.IPv6Preferred {
+		return "::1"
+	}
+	return "127.0.0.1"
+}
+
+// outbound adds the outbound listener and a route configuration per HTTP port.
+func (b *builder) outbound() error {
+	if err := b.listener(outboundInput(b.g)); err != nil {
+		return err
+	}
+	for _, p := range b.g.Workload.Outbound {
+		if len(p.HTTP) == 0 {
+			continue
+		}
+		if err := b.outboundRoutes(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outboundRoutes adds the route configuration of one port: a virtual host per service, and one for unknown hosts when the
+// mesh lets them through; otherwise they get a 404.
+func (b *builder) outboundRoutes(p *mesh.OutboundPort) error {
+	w := b.g.Workload
+	name := outboundRoutes(p)
+	parts := []any{"outbound routes", name, strconv.FormatBool(w.Egress.AllowAll), w.ID.Mesh}
+	for _, s := range p.HTTP {
+		parts = append(parts, s.Service.Fingerprint)
+	}
+	r, err := b.t.resources.get(mesh.Combine(parts...), func() (*xds.Resource, error) {
+		rc := &routev3.RouteConfiguration{Name: name}
+		var needs []string
+		for _, s := range p.HTTP {
+			leaf, err := b.host(s)
+			if err != nil {
+				return nil, err
+			}
+			rc.VirtualHosts = append(rc.VirtualHosts, leaf.host)
+			needs = append(needs, leaf.needs...)
+		}
+		if w.Egress.AllowAll {
+			pass := passThroughCluster(w.ID.Mesh)
+			rc.VirtualHosts = append(rc.VirtualHosts, anyHost(passThroughHost, pass, mesh.Timeout{}))
+			needs = append(needs, pass)
+		}
+		return xds.NewResource(name, rc, distinct(needs)...)
+	})
+	if err == nil {
+		b.resources = append(b.resources, r)
+	}
+	return err
+}
+
+func (b *builder) host(s mesh.OutboundService) (hostLeaf, error) {
+	key := mesh.Combine(s.Service.Fingerprint, strconv.Itoa(int(s.Port.Port)))
+	return b.t.hosts.get(key, func() (hostLeaf, error) {
+		h, needs, err := virtualHost(s.Service, s.Port)
+		return hostLeaf{host: h, needs: needs}, err
+	})
+}
+
+// fixedClusters adds the clusters that lead out of the mesh, as far as the outbound listener uses them.
+func (b *builder) fixedClusters() error {
+	w := b.g.Workload
+	add := func(name string, build func() (*xds.Resource, error)) error {
+		return b.leaf("fixed", &struct{ Name string }{name}, build)
+	}
+	if len(w.Egress.Exempt) > 0 {
+		name := amazonCluster(w.ID.Mesh)
+		if err := add(name, func() (*xds.Resource, error) { return passThrough(name) }); err != nil {
+			return err
+		}
+	}
+	if w.Egress.AllowAll {
+		name := passThroughCluster(w.ID.Mesh)
+		if err := add(name, func() (*xds.Resource, error) { return passThrough(name) }); err != nil {
+			return err
+		}
+	}
+	if w.Egress.AllowAll || (len(w.Egress.Exempt) == 0 && len(w.Outbound) == 0) {
+		name := closedCluster(w.ID.Mesh)
+		return add(name, func() (*xds.Resource, error) { return staticCluster(name, mesh.TCP, mesh.Pool{}) })
+	}
+	return nil
+}
+
+// backendClusters adds a cluster per destination and, where the addresses are known here, its assignment.
+func (b *builder) backendClusters() error {
+	for _, d := range b.destinations {
+		u, err := b.t.upstreams.get(d.Fingerprint, func() (upstream, error) { return upstreamCluster(d) })
+		if err != nil {
+			return err
+		}
+		b.resources = append(b.resources, u.cluster)
+		if u.service == "" {
+			continue
+		}
+		r, err := b.t.resources.get(mesh.Combine("endpoints", u.service, d.Endpoints.Fingerprint), func() (*xds.Resource, error) {
+			return xds.NewResource(u.service, assignment(u.service, d.Endpoints.List))
+		})
+		if err != nil {
+			return err
+		}
+		b.resources = append(b.resources, r)
+	}
+	return nil
+}
+
+// distinct returns names without repetitions, in order of first use.
+func distinct(names []string) []string {
+	seen := make(map[string]bool, len(names))
+	out := make([]string, 0, len(names))
+	for _, n := range names {
+		if n = strings.TrimSpace(n); !seen[n] {
+			seen[n] = true
+			out = append(out, n)
+		}
+	}
+	return out
+}
