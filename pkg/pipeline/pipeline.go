@@ -43,6 +43,9 @@ type version struct {
 // Introduced returns the number of the first snapshot made from the present generation of an object, 0 if it is not known.
 func (s *Snapshot) Introduced(o mesh.Object) uint64 { return s.introduced[o].seq }
 
+// Generation returns the generation of an object that the snapshot was made from, 0 if it did not exist.
+func (s *Snapshot) Generation(o mesh.Object) int64 { return s.introduced[o].generation }
+
 // Pipeline runs passes. Calls of Step must not overlap; everything else is safe for concurrent use.
 type Pipeline struct {
 	publisher  Publisher

@@ -1,0 +1,72 @@
+# Targets of the repository; `make help` lists them. The first two of the README are `make demo` and `make test`.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VERSION ?= v0.1.0-dev
+BIN := .cache/bin
+GO_LDFLAGS := -s -w -X github.com/aftermesh/aftermesh/pkg/cli.Version=$(VERSION)
+
+include hack/make/cluster.mk
+include hack/tools/generate.mk
+
+.PHONY: help
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the binary for this machine into .cache/bin
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(GO_LDFLAGS)" -o $(BIN)/aftermesh .
+
+.PHONY: image
+image: build cluster-up ## Build the image from the binary and load it into the one-node cluster
+	@$(DEVCLUSTER) image static $(BIN)/aftermesh --name aftermesh/aftermesh:dev
+
+.PHONY: demo
+demo: ## From a bare machine to a running mesh with a canary, in one command
+	@go run ./test/demo $(if $(IMAGE),--kubeconfig "$(KUBECONFIG)" --image "$(IMAGE)")
+
+.PHONY: demo-down
+demo-down: cluster-down ## Remove the demo and its cluster
+
+.PHONY: test
+test: ## Everything, with its set-up: lint, unit, API server, Envoy, cluster
+	@hack/test.sh lint verify unit apiserver netns envoy cluster
+
+.PHONY: test-unit
+test-unit: ## Pure tests, offline, under a minute
+	@hack/test.sh unit
+
+.PHONY: test-apiserver
+test-apiserver: ## Tests against a real API server
+	@hack/test.sh apiserver
+
+.PHONY: test-envoy
+test-envoy: ## Tests against real Envoys
+	@hack/test.sh netns envoy
+
+.PHONY: test-cluster
+test-cluster: ## Tests in the one-node cluster
+	@hack/test.sh cluster
+
+.PHONY: test-corpus
+test-corpus: image ## Run cases of real manifests in the cluster: CORPUS=DIR [CASE=name]
+	@test -n "$(CORPUS)" || { echo "CORPUS=DIR says where the cases are" >&2; exit 2; }
+	@go run ./test/corpus/cmd/corpus --corpus "$(CORPUS)" $(foreach c,$(CASE),--case $(c))
+
+.PHONY: golden
+golden: ## Accept what the golden tests produce now; review the diff
+	go test ./pkg/pipeline ./pkg/inject/... -update
+
+.PHONY: lint
+lint: ## Check style and the import arrows
+	@hack/test.sh lint
+
+.PHONY: verify
+verify: ## Generate, and fail if anything differs from what is committed
+	@hack/test.sh verify
+
+.PHONY: bench
+bench: ## Measure: one route changed, 300 services, 600 delta streams
+	@go run ./test/bench

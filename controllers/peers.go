@@ -1,0 +1,96 @@
+package controllers
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/aftermesh/aftermesh/pkg/xds"
+	"github.com/aftermesh/aftermesh/pkg/xds/peer"
+)
+
+// peerService is the headless Service of the replicas, see config/manager.
+const peerService = "aftermesh-peers"
+
+// servePeers offers this replica's rows to the others and follows theirs.
+func (op *operator) servePeers() error {
+	op.peers = &peer.Table{
+		Dial: func(address string) (*grpc.ClientConn, error) {
+			return grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(op.clientTLS())))
+		},
+		Changed: op.signal,
+	}
+	serve := func(ctx context.Context) error {
+		conf := op.operatorCA.ServerConfig()
+		conf.MinVersion, conf.NextProtos = tls.VersionTLS13, []string{"h2"}
+		conf.ClientAuth = tls.RequireAndVerifyClientCert
+		conf.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			c := conf.Clone()
+			c.GetConfigForClient, c.ClientCAs = nil, op.operatorCA.Pool()
+			return c, nil
+		}
+		g := grpc.NewServer(grpc.Creds(credentials.NewTLS(conf)))
+		(&peer.Server{Rows: op.ownRows}).Register(g)
+		return serveGRPC(ctx, g, fmt.Sprintf(":%d", op.PeerPort))
+	}
+	return errors.Join(op.manager.Add(everywhere(serve)), op.manager.Add(everywhere(op.findPeers)))
+}
+
+// findPeers keeps the table's list of replicas in step with the EndpointSlices of their Service.
+func (op *operator) findPeers(ctx context.Context) error {
+	const period = 500 * time.Millisecond
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	for {
+		var addresses []string
+		for _, s := range op.source.Objects().Slices {
+			if s.Namespace != op.Namespace || s.Service != peerService {
+				continue
+			}
+			for _, e := range s.Endpoints {
+				if !slices.Contains(op.PodIPs, e.Address) && e.Address != op.PodIP {
+					addresses = append(addresses, net.JoinHostPort(e.Address, strconv.Itoa(op.PeerPort)))
+				}
+			}
+		}
+		op.peers.Set(ctx, addresses)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// ownRows are the proxies connected to this replica. A proxy with two streams, the old one not yet gone, counts with the newer.
+func (op *operator) ownRows() []peer.Row {
+	newest := map[string]xds.StreamState{}
+	for _, s := range op.cache.Streams() {
+		if had, ok := newest[s.Proxy.ID]; !ok || had.Connected.Before(s.Connected) {
+			newest[s.Proxy.ID] = s
+		}
+	}
+	rows := make([]peer.Row, 0, len(newest))
+	for id, s := range newest {
+		r := peer.Row{
+			Pod: id, Group: s.Group, Namespace: s.Proxy.Namespace, Name: s.Proxy.Name,
+			AckedSet: s.AckedSet, SetVersion: s.SetVersion, Connected: s.Connected,
+		}
+		if len(s.Refused) > 0 {
+			r.Rejected = s.Refused[0].Name + ": " + s.Refused[0].Message
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// rows are the proxies of all replicas.
+func (op *operator) rows() []peer.Row { return append(op.ownRows(), op.peers.Rows()...) }

@@ -1,0 +1,50 @@
+package admission
+
+import (
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+)
+
+// Deps are what the webhooks need from the operator.
+type Deps struct {
+	// Cache reads Namespaces, Meshes and VirtualGateways from informers.
+	Cache client.Reader
+	// Live reads the same from the API server. It is asked only before something would be denied for absence or ambiguity.
+	Live client.Reader
+	// Families returns the IP families of the cluster: "4", "6" or "46", empty while unknown, which counts as "4".
+	Families func() string
+}
+
+// kinds are the kinds with webhooks and the constructors of their objects.
+var kinds = map[string]func() meshv1beta2.Object{
+	"Mesh":           func() meshv1beta2.Object { return &meshv1beta2.Mesh{} },
+	"VirtualNode":    func() meshv1beta2.Object { return &meshv1beta2.VirtualNode{} },
+	"VirtualService": func() meshv1beta2.Object { return &meshv1beta2.VirtualService{} },
+	"VirtualRouter":  func() meshv1beta2.Object { return &meshv1beta2.VirtualRouter{} },
+	"Route":          func() meshv1beta2.Object { return &meshv1beta2.Route{} },
+	"VirtualGateway": func() meshv1beta2.Object { return &meshv1beta2.VirtualGateway{} },
+	"GatewayRoute":   func() meshv1beta2.Object { return &meshv1beta2.GatewayRoute{} },
+	"BackendGroup":   func() meshv1beta2.Object { return &meshv1beta2.BackendGroup{} },
+}
+
+// MutatePath is the path of a kind's mutating webhook: "VirtualNode" gives "/mutate-appmesh-k8s-aws-v1beta2-virtualnode".
+func MutatePath(kind string) string {
+	return "/mutate-appmesh-k8s-aws-v1beta2-" + strings.ToLower(kind)
+}
+
+// ValidatePath is the path of a kind's validating webhook.
+func ValidatePath(kind string) string {
+	return "/validate-appmesh-k8s-aws-v1beta2-" + strings.ToLower(kind)
+}
+
+// Register adds the mutating and the validating webhook of every kind to the server.
+func Register(server webhook.Server, deps Deps) {
+	for kind, object := range kinds {
+		server.Register(MutatePath(kind), &webhook.Admission{Handler: &Mutator{Kind: kind, Deps: deps}})
+		server.Register(ValidatePath(kind), &webhook.Admission{Handler: &Validator{Object: object, Deps: deps}})
+	}
+}

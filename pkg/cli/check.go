@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+	"github.com/aftermesh/aftermesh/pkg/pipeline"
+	"github.com/aftermesh/aftermesh/pkg/source"
+)
+
+func newCheck() *cobra.Command {
+	var f fileFlags
+	var format string
+	c := &cobra.Command{
+		Use:   "check -f PATH",
+		Short: "Validate manifests with the operator's own code",
+		Long: `Reads App Mesh manifests and says, with file and line, what the operator would say about them: what it would refuse,
+what does not resolve, and what has another effect than written. Nothing is sent anywhere.
+
+Exit code 0 means that everything would be served (warnings included), 1 that something would not.`,
+		Example: `  aftermesh check -f manifests/
+  kustomize build overlays/prod | aftermesh check -f - -n prod
+  aftermesh check -f mesh.yaml -f app/ -o json`,
+		Args: atMost(0, "no arguments, manifests are given by -f"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			files, s, err := f.read(c.InOrStdin())
+			if err != nil {
+				return err
+			}
+			return report(c.OutOrStdout(), format, files, s)
+		},
+	}
+	f.add(c)
+	outputFlag(c, &format, "text", "json", "yaml")
+	return c
+}
+
+func report(w io.Writer, format string, files *source.Files, s *pipeline.Snapshot) error {
+	list := findings(files, s)
+	count := map[string]int{}
+	for _, l := range list {
+		count[l.Severity]++
+	}
+	if format != "text" {
+		if err := print(w, format, map[string]any{"findings": list, "skipped": files.Skipped}); err != nil {
+			return err
+		}
+	} else {
+		for _, l := range list {
+			fmt.Fprintln(w, l)
+		}
+		objects := 0
+		for range s.Objects.All() {
+			objects++
+		}
+		fmt.Fprintf(w, "%d objects: %d errors, %d unresolved, %d warnings\n", objects, count[mesh.Rejected.String()], count[mesh.Unresolved.String()], count[mesh.Adjusted.String()])
+		for _, k := range slices.Sorted(maps.Keys(files.Skipped)) {
+			fmt.Fprintf(w, "skipped %d of kind %s\n", files.Skipped[k], k)
+		}
+	}
+	if count[mesh.Rejected.String()]+count[mesh.Unresolved.String()] > 0 {
+		return errFault
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Version of the release; set at link time.
+var Version = "v0.1.0-dev"
+
+// Exit codes.
+const (
+	exitOK    = 0
+	exitFault = 1
+	exitUsage = 2
+)
+
+// errFault ends a verb that has already said what is wrong.
+var errFault = errors.New("faults found")
+
+// usageError is a wrong use of the command.
+type usageError struct{ error }
+
+// Run executes the command line and returns the exit code. Called as kubectl-aftermesh it is a kubectl plugin.
+func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	root := newRoot(strings.TrimPrefix(filepath.Base(args[0]), "kubectl-"))
+	root.SetArgs(args[1:])
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errFault):
+		return exitFault
+	case errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command"):
+		fmt.Fprintf(stderr, "Error: %v\nRun '%s --help' for usage.\n", err, root.Name())
+		return exitUsage
+	default:
+		fmt.Fprintf(stderr, "Error: %v\n", err)
+		return exitFault
+	}
+}
+
+func newRoot(name string) *cobra.Command {
+	root := &cobra.Command{
+		Use:   name,
+		Short: "A service mesh that speaks App Mesh's API with stock Envoy",
+		Long: `Aftermesh runs App Mesh manifests (appmesh.k8s.aws/v1beta2) without AWS: an operator compiles them, a webhook
+injects stock Envoy, and Envoy gets its configuration over delta xDS.`,
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(
+		newOperator(), newStandalone(), newRedirect(), newCheck(), newTranslate(), newInject(), newStatus(), newProxies(), newVersion(),
+	)
+	return root
+}
+
+// exactly is cobra.ExactArgs with our exit code.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError{fmt.Errorf("expected %s", what)}
+		}
+		return nil
+	}
+}
+
+// atMost is cobra.MaximumNArgs with our exit code.
+func atMost(n int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usageError{fmt.Errorf("expected %s", what)}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	"github.com/aftermesh/aftermesh/pkg/pipeline"
+	"github.com/aftermesh/aftermesh/pkg/source"
+	"github.com/aftermesh/aftermesh/pkg/xds"
+	"github.com/aftermesh/aftermesh/pkg/xds/proxyauth"
+)
+
+func newStandalone() *cobra.Command {
+	s := standalone{}
+	c := &cobra.Command{
+		Use:   "standalone DIR",
+		Short: "Serve xDS from a folder of manifests, without Kubernetes",
+		Long: `Serves to Envoys outside a cluster what the operator would serve: the folder's manifests are compiled, backends are reached by
+their DNS names, and every change of a file is served at once. A file that cannot be read, or an object that is not accepted,
+never takes down what worked: the last good state goes on, and the log says why.
+
+Envoys name themselves: node.id is mesh/<mesh>/virtualNode/<name>. Since that is all the authentication there is, the
+server listens on loopback or on a Unix socket only.`,
+		Example: `  aftermesh standalone manifests/
+  aftermesh standalone manifests/ --listen unix:///run/aftermesh/xds.sock`,
+		Args: exactly(1, "one folder of manifests"),
+		RunE: func(c *cobra.Command, args []string) error {
+			s.dir, s.log = args[0], c.ErrOrStderr()
+			return s.run(c.Context())
+		},
+	}
+	c.Flags().StringVar(&s.listen, "listen", "127.0.0.1:15010", "address on loopback, or unix:///path of a socket")
+	c.Flags().StringVarP(&s.namespace, "namespace", "n", "default", "namespace of objects that name none")
+	c.Flags().StringSliceVar(&s.exempt, "egress-exempt", defaultExempt, "TLS server names on port 443 that pass the egress filter DROP_ALL")
+	return c
+}
+
+type standalone struct {
+	dir, listen, namespace string
+	exempt                 []string
+	log                    io.Writer
+	pipeline               *pipeline.Pipeline
+}
+
+func (s *standalone) say(format string, args ...any) {
+	fmt.Fprintf(s.log, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}
+
+func (s *standalone) run(ctx context.Context) error {
+	l, err := listenLocal(ctx, s.listen)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	cache := xds.NewCache()
+	s.pipeline = pipeline.New(cache, time.Now)
+	watch, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch files: %w", err)
+	}
+	defer watch.Close()
+	if err := watchTree(watch, s.dir); err != nil {
+		return err
+	}
+	if err := s.load(); err != nil {
+		return fmt.Errorf("nothing to serve: %w", err)
+	}
+	g := grpc.NewServer(xds.GRPCOptions()...)
+	xds.NewServer(cache, proxyauth.NodeID{}, xds.Options{}).Register(g)
+	failed := make(chan error, 1)
+	go func() { failed <- g.Serve(l) }()
+	defer g.Stop()
+	s.say("serving delta xDS on %s", s.listen)
+	return s.follow(ctx, watch, failed)
+}
+
+// follow reloads after changes, waiting a moment for an editor to finish.
+func (s *standalone) follow(ctx context.Context, watch *fsnotify.Watcher, failed <-chan error) error {
+	const moment = 50 * time.Millisecond
+	var reload <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		case err := <-watch.Errors:
+			return fmt.Errorf("watch files: %w", err)
+		case e := <-watch.Events:
+			if info, err := os.Stat(e.Name); err == nil && info.IsDir() {
+				if err := watchTree(watch, e.Name); err != nil {
+					s.say("cannot watch %s: %v", e.Name, err)
+				}
+			}
+			reload = time.After(moment)
+		case <-reload:
+			reload = nil
+			if err := s.load(); err != nil {
+				s.say("KEPT the last good state: %v", err)
+			}
+		}
+	}
+}
+
+// load compiles and serves the folder. With a file that cannot be read, nothing is served: an object that is missing because
+// of a typing error must not look deleted.
+func (s *standalone) load() error {
+	files, err := source.ReadFiles([]string{s.dir}, s.namespace, nil)
+	if err != nil {
+		return err
+	}
+	if len(files.Faults) > 0 {
+		errs := make([]error, len(files.Faults))
+		for i, f := range files.Faults {
+			errs[i] = f
+		}
+		return errors.Join(errs...)
+	}
+	files.Objects.Settings.EgressExempt = s.exempt
+	snap := s.pipeline.Step(&files.Objects)
+	for _, f := range findings(files, snap) {
+		s.say("%s", f)
+	}
+	for _, err := range snap.Failed {
+		s.say("error: %v", err)
+	}
+	s.say("served %d nodes, %d changed", len(snap.Sets), snap.Changed)
+	return nil
+}
+
+// watchTree watches a folder and everything below it.
+func watchTree(w *fsnotify.Watcher, root string) error {
+	return filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return w.Add(path)
+		}
+		return nil
+	})
+}
+
+// listenLocal listens on a Unix socket or on loopback, and nowhere else.
+func listenLocal(ctx context.Context, address string) (net.Listener, error) {
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		return (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--listen %q: %w", address, err)}
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, usageError{fmt.Errorf("--listen %q is not on loopback, where everybody could claim to be any node; use 127.0.0.1, ::1 or unix:///path", address)}
+	}
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+}

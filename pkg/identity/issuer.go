@@ -1,0 +1,115 @@
+package identity
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// Names are what a leaf certificate is good for.
+type Names struct {
+	DNS []string
+	IPs []net.IP
+}
+
+// Issuer hands out a leaf under an authority and replaces it after half of its life, or as soon as the authority changes.
+// It is safe for concurrent use.
+type Issuer struct {
+	names Names
+	life  time.Duration
+	now   func() time.Time
+
+	mu        sync.Mutex
+	authority *Authority
+	leaf      *tls.Certificate
+	renewAt   time.Time
+}
+
+// NewIssuer returns an issuer for leaves with the given names and life, good for both ends of a connection.
+func NewIssuer(a *Authority, names Names, life time.Duration, now func() time.Time) *Issuer {
+	return &Issuer{names: names, life: life, now: now, authority: a}
+}
+
+// Use makes the issuer sign under another authority from now on.
+func (i *Issuer) Use(a *Authority) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.authority.Certificate.Equal(a.Certificate) {
+		i.leaf = nil
+	}
+	i.authority = a
+}
+
+// Authority returns the authority in use.
+func (i *Issuer) Authority() *Authority {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.authority
+}
+
+// Certificate returns the present leaf.
+func (i *Issuer) Certificate() (*tls.Certificate, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := i.now()
+	if i.leaf != nil && now.Before(i.renewAt) {
+		return i.leaf, nil
+	}
+	leaf, err := i.authority.issue(i.names, now, i.life)
+	if err != nil {
+		return nil, err
+	}
+	i.leaf, i.renewAt = leaf, now.Add(i.life/2)
+	return leaf, nil
+}
+
+// ServerConfig returns a TLS configuration for a server that always shows the present leaf.
+func (i *Issuer) ServerConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return i.Certificate() },
+	}
+}
+
+// Pool returns the roots of the authority in use.
+func (i *Issuer) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(i.Authority().Bundle())
+	return pool
+}
+
+func (a *Authority) issue(names Names, now time.Time, life time.Duration) (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	serial, err := serialNumber()
+	if err != nil {
+		return nil, err
+	}
+	t := &x509.Certificate{
+		SerialNumber: serial, NotBefore: now.Add(-skew), NotAfter: now.Add(life),
+		DNSNames: names.DNS, IPAddresses: names.IPs,
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	if len(names.DNS) > 0 {
+		t.Subject = pkix.Name{CommonName: names.DNS[0]}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, a.Certificate, key.Public(), a.key)
+	if err != nil {
+		return nil, fmt.Errorf("sign a certificate: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{der, a.Certificate.Raw}, PrivateKey: key, Leaf: leaf}, nil
+}

@@ -1,0 +1,182 @@
+package inject
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/aftermesh/aftermesh/pkg/inject/bootstrap"
+)
+
+const (
+	// proxyUID is the user of Envoy; its traffic is not redirected. Source: App Mesh.
+	proxyUID = 1337
+	// pullSecret is the one that App Mesh's flag enable-ecr-secret refers to.
+	pullSecret = "appmesh-ecr-secret"
+	// statsPort is the name of Envoy's admin port.
+	statsPort = "stats"
+	// defaultGracePeriod is Kubernetes' terminationGracePeriodSeconds.
+	defaultGracePeriod = 30
+)
+
+// sidecar writes the proxy of a VirtualNode. Each step is left out on its own when the pod already has its result.
+//
+//  1. redirection: init container or CNI annotations
+//  2. envoy with its volumes and the annotations that describe it
+//  3. X-Ray's daemon
+//  4. the proxy's group and the pull secret
+func (w *work) sidecar() error {
+	if err := w.redirection(); err != nil {
+		return err
+	}
+	switch {
+	case !w.has(envoyContainer):
+		if err := w.addEnvoy(); err != nil {
+			return err
+		}
+	case !w.marked():
+		w.report.Node, w.report.Reason = "", fmt.Sprintf("redirected for %s, but not given a proxy", w.target)
+		w.report.warn("the pod brings its own container %s, which is left as it is; its traffic is redirected to ports %d and %d all the same",
+			envoyContainer, inboundPort, outboundPort)
+	}
+	if err := w.addXRay(); err != nil {
+		return err
+	}
+	w.podWide()
+	return nil
+}
+
+func (w *work) addEnvoy() error {
+	c := w.config
+	w.warnAboutUID()
+	limits, err := c.Resources.override(w.request.resources).requirements()
+	if err != nil {
+		return deny("%v", err)
+	}
+	t, err := tune(w.pod, w.target, c, w.request, w.request.env, limits.Limits, &w.report)
+	if err != nil {
+		return err
+	}
+	args, err := t.args()
+	if err != nil {
+		return err
+	}
+	rate, err := w.xrayRate(w.request.env)
+	if err != nil {
+		return err
+	}
+	env := merge(w.request.env, managedVariables(w.target, c, w.request, rate), &w.report)
+	envoy := corev1.Container{
+		Name: envoyContainer, Image: c.SidecarImage, Command: []string{envoyBinary}, Args: args,
+		Env:             env.sorted(),
+		Ports:           []corev1.ContainerPort{{Name: statsPort, ContainerPort: int32(c.AdminPort), Protocol: corev1.ProtocolTCP}},
+		Resources:       limits,
+		SecurityContext: restricted(proxyUID),
+		ReadinessProbe:  c.readinessProbe(),
+		Lifecycle:       w.lifecycle(),
+	}
+	if envoy.VolumeMounts, err = w.sidecarVolumes(); err != nil {
+		return err
+	}
+	if w.request.native {
+		envoy.RestartPolicy = ptr.To(corev1.ContainerRestartPolicyAlways)
+		envoy.StartupProbe = c.startupProbe()
+		w.pod.Spec.InitContainers = append(w.pod.Spec.InitContainers, envoy)
+	} else {
+		w.pod.Spec.Containers = append(w.pod.Spec.Containers, envoy)
+	}
+	return w.mark(w.request.env, env, &envoy)
+}
+
+// restricted is a security context that passes the Pod Security Standard "restricted".
+func restricted(uid int64) *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		RunAsUser: ptr.To(uid), RunAsGroup: ptr.To(uid), RunAsNonRoot: ptr.To(true),
+		AllowPrivilegeEscalation: ptr.To(false), ReadOnlyRootFilesystem: ptr.To(true),
+		Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+}
+
+// lifecycle lets Envoy serve on while endpoints forget the pod. Pods that end by themselves must not wait for it: kubelet
+// runs the hook of a sidecar also when its pod has completed.
+func (w *work) lifecycle() *corev1.Lifecycle {
+	policy := w.pod.Spec.RestartPolicy
+	if w.request.native && policy != "" && policy != corev1.RestartPolicyAlways {
+		return nil
+	}
+	return w.preStop()
+}
+
+func (w *work) preStop() *corev1.Lifecycle {
+	delay := int64(w.config.PreStopDelay / time.Second)
+	if delay <= 0 {
+		return nil
+	}
+	grace := ptr.Deref(w.pod.Spec.TerminationGracePeriodSeconds, defaultGracePeriod)
+	if grace <= delay {
+		w.report.warn("terminationGracePeriodSeconds is %d, but the proxy serves on for %d seconds after the stop signal: it will be killed", grace, delay)
+	}
+	return &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: delay}}}
+}
+
+// warnAboutUID names containers that run as the proxy's user, whose outgoing traffic is therefore not redirected.
+func (w *work) warnAboutUID() {
+	for _, c := range w.pod.Spec.Containers {
+		uid := (*int64)(nil)
+		if s := w.pod.Spec.SecurityContext; s != nil {
+			uid = s.RunAsUser
+		}
+		if s := c.SecurityContext; s != nil && s.RunAsUser != nil {
+			uid = s.RunAsUser
+		}
+		if uid != nil && *uid == proxyUID {
+			w.report.warn("container %s runs as user %d, the proxy's: its outgoing traffic bypasses the mesh", c.Name, proxyUID)
+		}
+	}
+}
+
+func (w *work) xrayRate(user map[string]string) (string, error) {
+	if w.config.Tracing.Kind != bootstrap.XRay {
+		return "", nil
+	}
+	return xrayRate(w.config, user)
+}
+
+func (w *work) addXRay() error {
+	if w.config.Tracing.Kind != bootstrap.XRay || w.has(xrayContainer) {
+		return nil
+	}
+	daemon, err := xrayDaemon(w.config, w.request)
+	if err != nil {
+		return err
+	}
+	if w.request.native {
+		daemon.RestartPolicy = ptr.To(corev1.ContainerRestartPolicyAlways)
+		w.pod.Spec.InitContainers = append(w.pod.Spec.InitContainers, daemon)
+	} else {
+		w.pod.Spec.Containers = append(w.pod.Spec.Containers, daemon)
+	}
+	return nil
+}
+
+// podWide sets what belongs to the whole pod.
+func (w *work) podWide() {
+	spec := &w.pod.Spec
+	if w.config.FSGroup && (spec.SecurityContext == nil || spec.SecurityContext.FSGroup == nil) {
+		if spec.SecurityContext == nil {
+			spec.SecurityContext = &corev1.PodSecurityContext{}
+		}
+		spec.SecurityContext.FSGroup = ptr.To[int64](proxyUID)
+	}
+	if w.config.PullSecret {
+		for _, secret := range spec.ImagePullSecrets {
+			if secret.Name == pullSecret {
+				return
+			}
+		}
+		spec.ImagePullSecrets = append(spec.ImagePullSecrets, corev1.LocalObjectReference{Name: pullSecret})
+	}
+}

@@ -1,0 +1,299 @@
+package pipeline_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/pipeline"
+	"github.com/aftermesh/aftermesh/pkg/xds"
+)
+
+// edits is how many random changes the equality is checked over.
+const edits = 2500
+
+// TestIncrementalEqualsFresh edits a random mesh again and again: the sets of the running pipeline must be byte for byte those of a
+// new one that sees only the end state, in another order of input.
+func TestIncrementalEqualsFresh(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 2))
+	w := newWorld(r)
+	running := pipeline.New(nil, time.Now)
+	moved := 0
+	for i := range edits {
+		w.edit()
+		got := running.Step(w.objects())
+		want := pipeline.New(nil, time.Now).Step(w.shuffled())
+		if len(got.Failed) > 0 {
+			t.Fatalf("edit %d: %v", i, got.Failed)
+		}
+		compareSnapshots(t, i, got, want)
+		if got.Changed > 0 {
+			moved++
+		}
+	}
+	if moved < edits/4 {
+		t.Errorf("only %d of %d edits changed any set: the edits prove little", moved, edits)
+	}
+}
+
+func compareSnapshots(t *testing.T, i int, got, want *pipeline.Snapshot) {
+	t.Helper()
+	if len(got.Sets) != len(want.Sets) {
+		t.Fatalf("edit %d: %d groups, a fresh pipeline has %d", i, len(got.Sets), len(want.Sets))
+	}
+	for id, set := range want.Sets {
+		if got.Sets[id] == nil || got.Sets[id].Version != set.Version {
+			t.Fatalf("edit %d: group %s differs from that of a fresh pipeline", i, id)
+		}
+	}
+	if fmt.Sprint(got.Result.Problems) != fmt.Sprint(want.Result.Problems) {
+		t.Fatalf("edit %d: problems differ:\n%v\n%v", i, got.Result.Problems, want.Result.Problems)
+	}
+	for id, group := range want.Result.Model.Members {
+		if got.Result.Model.Members[id] != group {
+			t.Fatalf("edit %d: proxy %s is in group %s, a fresh pipeline puts it into %s", i, id, got.Result.Model.Members[id], group)
+		}
+	}
+}
+
+// world is a mesh that changes at random. Objects are replaced, never modified, as informers do.
+type world struct {
+	r        *rand.Rand
+	clock    int64
+	mesh     *meshv1beta2.Mesh
+	nodes    map[string]*meshv1beta2.VirtualNode
+	services map[string]*meshv1beta2.VirtualService
+	routers  map[string]*meshv1beta2.VirtualRouter
+	routes   map[string]*meshv1beta2.Route
+	pods     map[string]*compile.Pod
+	kube     map[string]*compile.Service
+	slices   map[string]*compile.Slice
+}
+
+const names = 12
+
+func newWorld(r *rand.Rand) *world {
+	w := &world{
+		r: r, nodes: map[string]*meshv1beta2.VirtualNode{}, services: map[string]*meshv1beta2.VirtualService{},
+		routers: map[string]*meshv1beta2.VirtualRouter{}, routes: map[string]*meshv1beta2.Route{},
+		pods: map[string]*compile.Pod{}, kube: map[string]*compile.Service{}, slices: map[string]*compile.Slice{},
+	}
+	w.editMesh()
+	for range 60 {
+		w.edit()
+	}
+	return w
+}
+
+func (w *world) pick() string { return fmt.Sprintf("n%d", w.r.IntN(names)) }
+
+func (w *world) meta(name string) metav1.ObjectMeta {
+	w.clock++
+	return metav1.ObjectMeta{
+		Name: name, Namespace: "ns", UID: types.UID(name), Generation: w.clock,
+		CreationTimestamp: metav1.NewTime(time.Unix(int64(len(name)*1000+int(name[len(name)-1])), 0)),
+	}
+}
+
+// edit makes one random change.
+func (w *world) edit() {
+	name := w.pick()
+	switch k := w.r.IntN(16); {
+	case k == 0:
+		w.editMesh()
+	case k < 4:
+		change(w, w.nodes, name, w.node)
+	case k < 6:
+		change(w, w.services, name, w.service)
+	case k < 9:
+		change(w, w.routers, name, w.router)
+	case k < 10:
+		change(w, w.routes, name, w.route)
+	case k < 14:
+		change(w, w.pods, fmt.Sprintf("pod-%d", w.r.IntN(40)), w.pod)
+	case k < 15:
+		change(w, w.kube, name, w.kubeService)
+	default:
+		change(w, w.slices, name, w.slice)
+	}
+}
+
+func change[V any](w *world, m map[string]V, name string, build func(string) V) {
+	if w.r.IntN(6) == 0 {
+		delete(m, name)
+		return
+	}
+	m[name] = build(name)
+}
+
+func (w *world) editMesh() {
+	m := &meshv1beta2.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "m", UID: "m", Generation: w.clock + 1}}
+	m.Spec.NamespaceSelector = &metav1.LabelSelector{}
+	if w.r.IntN(2) == 0 {
+		m.Spec.EgressFilter = &meshv1beta2.EgressFilter{Type: meshv1beta2.EgressFilterAllowAll}
+	}
+	w.mesh = m
+}
+
+var protocols = []meshv1beta2.Protocol{"http", "http2", "grpc", "tcp"}
+
+func (w *world) node(name string) *meshv1beta2.VirtualNode {
+	n := &meshv1beta2.VirtualNode{ObjectMeta: w.meta(name)}
+	if w.r.IntN(4) > 0 {
+		n.Spec.PodSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}}
+	}
+	for i := range w.r.IntN(3) {
+		n.Spec.Listeners = append(n.Spec.Listeners, meshv1beta2.Listener{
+			PortMapping: meshv1beta2.PortMapping{Port: int64(8080 + i), Protocol: protocols[w.r.IntN(4)]},
+		})
+	}
+	host := name + ".ns.svc.cluster.local"
+	if w.r.IntN(4) == 0 {
+		host = "outside.example.com"
+	}
+	n.Spec.ServiceDiscovery = &meshv1beta2.ServiceDiscovery{DNS: &meshv1beta2.DNSServiceDiscovery{Hostname: host}}
+	for range w.r.IntN(5) {
+		n.Spec.Backends = append(n.Spec.Backends, meshv1beta2.Backend{VirtualService: meshv1beta2.VirtualServiceBackend{
+			VirtualServiceRef: &meshv1beta2.Reference{Name: w.pick()},
+		}})
+	}
+	return n
+}
+
+func (w *world) service(name string) *meshv1beta2.VirtualService {
+	s := &meshv1beta2.VirtualService{ObjectMeta: w.meta(name)}
+	ref := &meshv1beta2.Reference{Name: w.pick()}
+	switch w.r.IntN(5) {
+	case 0:
+	case 1:
+		s.Spec.Provider = &meshv1beta2.VirtualServiceProvider{VirtualNode: &meshv1beta2.VirtualNodeServiceProvider{VirtualNodeRef: ref}}
+	default:
+		s.Spec.Provider = &meshv1beta2.VirtualServiceProvider{VirtualRouter: &meshv1beta2.VirtualRouterServiceProvider{VirtualRouterRef: ref}}
+	}
+	if w.r.IntN(8) == 0 {
+		shared := "shared.example.com"
+		s.Spec.AWSName = &shared
+	}
+	return s
+}
+
+func (w *world) body() meshv1beta2.RouteBody {
+	prefix := []string{"/", "/a", "/ab", "nonsense"}[w.r.IntN(4)]
+	r := &meshv1beta2.HTTPRoute{Match: meshv1beta2.HTTPRouteMatch{Prefix: &prefix}}
+	if w.r.IntN(6) == 0 {
+		bad := "(?=x)"
+		r.Match.Prefix, r.Match.Path = nil, &meshv1beta2.PathMatch{Regex: &bad}
+	}
+	for range 1 + w.r.IntN(3) {
+		r.Action.WeightedTargets = append(r.Action.WeightedTargets, meshv1beta2.WeightedTarget{
+			VirtualNodeRef: &meshv1beta2.Reference{Name: w.pick()}, Weight: int64(w.r.IntN(4)),
+		})
+	}
+	switch w.r.IntN(4) {
+	case 0:
+		return meshv1beta2.RouteBody{HTTP2Route: r}
+	case 1:
+		return meshv1beta2.RouteBody{TCPRoute: &meshv1beta2.TCPRoute{Action: r.Action}}
+	default:
+		return meshv1beta2.RouteBody{HTTPRoute: r}
+	}
+}
+
+func (w *world) router(name string) *meshv1beta2.VirtualRouter {
+	r := &meshv1beta2.VirtualRouter{ObjectMeta: w.meta(name)}
+	r.Spec.Listeners = []meshv1beta2.VirtualRouterListener{{PortMapping: meshv1beta2.PortMapping{Port: int64(8080 + w.r.IntN(2)), Protocol: protocols[w.r.IntN(4)]}}}
+	for i := range w.r.IntN(4) {
+		r.Spec.Routes = append(r.Spec.Routes, meshv1beta2.InlineRoute{Name: fmt.Sprintf("r%d", i), RouteBody: w.body()})
+	}
+	return r
+}
+
+func (w *world) route(name string) *meshv1beta2.Route {
+	r := &meshv1beta2.Route{ObjectMeta: w.meta(name)}
+	r.Spec.VirtualRouterRef.Name, r.Spec.RouteBody = w.pick(), w.body()
+	return r
+}
+
+func (w *world) pod(name string) *compile.Pod {
+	app := w.pick()
+	p := &compile.Pod{
+		UID: name, Namespace: "ns", Name: name, Labels: map[string]string{"app": app},
+		IPs: []string{fmt.Sprintf("10.0.0.%d", w.r.IntN(250))}, Ready: w.r.IntN(3) > 0, Running: true, Terminating: w.r.IntN(8) == 0,
+	}
+	if w.r.IntN(3) > 0 {
+		p.Node = "mesh/m/virtualNode/" + app + "_ns"
+	}
+	return p
+}
+
+func (w *world) kubeService(name string) *compile.Service {
+	return &compile.Service{
+		Namespace: "ns", Name: name, ClusterIPs: []string{fmt.Sprintf("10.1.0.%d", w.r.IntN(250))},
+		Ports: []compile.ServicePort{{Name: "p", Port: 8080, Target: uint32(8080 + w.r.IntN(3))}},
+	}
+}
+
+func (w *world) slice(name string) *compile.Slice {
+	s := &compile.Slice{Namespace: "ns", Service: name, Ports: map[string]uint32{"p": 9000}}
+	for i := range w.r.IntN(4) {
+		s.Endpoints = append(s.Endpoints, compile.SliceEndpoint{Address: fmt.Sprintf("10.2.0.%d", i), Ready: w.r.IntN(3) > 0})
+	}
+	return s
+}
+
+func values[V any](m map[string]V) []V {
+	out := make([]V, 0, len(m))
+	for _, v := range m { // the order is random on purpose
+		out = append(out, v)
+	}
+	return out
+}
+
+func (w *world) objects() *compile.Objects {
+	return &compile.Objects{
+		Meshes: []*meshv1beta2.Mesh{w.mesh}, VirtualNodes: values(w.nodes), VirtualServices: values(w.services),
+		VirtualRouters: values(w.routers), Routes: values(w.routes),
+		Namespaces: []compile.Namespace{{Name: "ns"}}, Pods: values(w.pods), Services: values(w.kube), Slices: values(w.slices),
+		Settings: compile.Settings{EgressExempt: []string{"*.amazonaws.com"}},
+	}
+}
+
+func (w *world) shuffled() *compile.Objects {
+	o := w.objects()
+	w.r.Shuffle(len(o.VirtualNodes), func(i, j int) { o.VirtualNodes[i], o.VirtualNodes[j] = o.VirtualNodes[j], o.VirtualNodes[i] })
+	w.r.Shuffle(len(o.Pods), func(i, j int) { o.Pods[i], o.Pods[j] = o.Pods[j], o.Pods[i] })
+	return o
+}
+
+// every set must be complete: what one resource names, another defines, or it is left undefined on purpose.
+func TestReferencesResolve(t *testing.T) {
+	t.Parallel()
+	w := newWorld(rand.New(rand.NewPCG(3, 4)))
+	p := pipeline.New(nil, time.Now)
+	for range 200 {
+		w.edit()
+		s := p.Step(w.objects())
+		for id, set := range s.Sets {
+			clusters := map[string]bool{}
+			for _, r := range set.Resources(xds.ClusterType) {
+				clusters[r.Name] = true
+			}
+			for _, kind := range []string{xds.ListenerType, xds.RouteType} {
+				for _, r := range set.Resources(kind) {
+					for _, need := range r.Needs {
+						if !clusters[need] {
+							t.Fatalf("group %s: %s needs cluster %s, which is not in the set", id, r.Name, need)
+						}
+					}
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package xds
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Proxy is who is at the other end of a stream, as authenticated.
+type Proxy struct {
+	// ID is the pod's UID; in standalone mode the node id.
+	ID              string
+	Namespace, Name string
+	// Claimed is what Envoy calls itself; it decides nothing.
+	Claimed string
+	// Expires is when the credential ends; zero if never.
+	Expires time.Time
+}
+
+// Cache holds the last snapshot and the table of streams. It is safe for concurrent use.
+type Cache struct {
+	last    atomic.Pointer[Snapshot]
+	changed chan struct{}
+
+	mu      sync.Mutex
+	streams map[*stream]struct{}
+	// refused remembers the proxies whose last stream ended with a NACK of some type unresolved: what they then report to
+	// have is not reliable.
+	refused map[string]map[string]bool
+}
+
+// NewCache returns a cache that answers nobody until the first Publish.
+func NewCache() *Cache {
+	return &Cache{changed: make(chan struct{}, 1), streams: map[*stream]struct{}{}, refused: map[string]map[string]bool{}}
+}
+
+// Publish makes s what is served. Streams whose set is the same pointer as before are not woken.
+func (c *Cache) Publish(s *Snapshot) {
+	c.last.Store(s)
+	c.mu.Lock()
+	streams := make([]*stream, 0, len(c.streams))
+	for st := range c.streams {
+		streams = append(streams, st)
+	}
+	c.mu.Unlock()
+	for _, st := range streams {
+		st.refresh(s)
+	}
+}
+
+// Changed receives when some row of the table changed; several changes may be told at once.
+func (c *Cache) Changed() <-chan struct{} { return c.changed }
+
+func (c *Cache) signal() {
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Streams returns the table of streams, in no particular order.
+func (c *Cache) Streams() []StreamState {
+	c.mu.Lock()
+	streams := make([]*stream, 0, len(c.streams))
+	for st := range c.streams {
+		streams = append(streams, st)
+	}
+	c.mu.Unlock()
+	out := make([]StreamState, len(streams))
+	for i, st := range streams {
+		out[i] = st.state()
+	}
+	return out
+}
+
+func (c *Cache) add(s *stream) {
+	c.mu.Lock()
+	c.streams[s] = struct{}{}
+	s.distrusted = c.refused[s.proxy.ID]
+	delete(c.refused, s.proxy.ID)
+	c.mu.Unlock()
+	c.signal()
+}
+
+func (c *Cache) remove(s *stream) {
+	bad := s.unreliable()
+	c.mu.Lock()
+	delete(c.streams, s)
+	if len(bad) > 0 {
+		c.refused[s.proxy.ID] = bad
+	}
+	c.mu.Unlock()
+	c.signal()
+}
+
+// StreamState is one row of the table of streams.
+type StreamState struct {
+	Proxy Proxy
+	// Group is empty while the proxy has none.
+	Group     string
+	Connected time.Time
+	// SetVersion is the content that should be there, AckedSet the newest content of which everything is acknowledged.
+	SetVersion, AckedSet string
+	// Refused are the resources that Envoy refuses now.
+	Refused []Refusal
+	// Held are listeners and routes that wait for clusters.
+	Held int
+	// NACKs counts refusals since the stream began.
+	NACKs int
+}
+
+// Refusal is a resource that Envoy refused, in its own words.
+type Refusal struct {
+	Type, Name, Version, Message string
+}

@@ -1,0 +1,86 @@
+package peer
+
+import (
+	"encoding/json"
+	"maps"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// Row is what a replica knows of one proxy that is connected to it.
+type Row struct {
+	// Pod is the UID of the proxy's pod, Group its group.
+	Pod   string `json:"pod"`
+	Group string `json:"group,omitempty"`
+	// Namespace and Name of the pod.
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	// AckedSet is the version of the newest set of which everything is acknowledged; SetVersion what should be there.
+	AckedSet   string `json:"acked,omitempty"`
+	SetVersion string `json:"set,omitempty"`
+	// Rejected is Envoy's text for what it refuses now, with the resource's name in front.
+	Rejected string `json:"rejected,omitempty"`
+	// Connected is when the stream began.
+	Connected time.Time `json:"connected,omitzero"`
+	// Unknown is set by the reader when the replica that told this cannot be reached.
+	Unknown bool `json:"unknown,omitempty"`
+	// Replica is set by the reader: who told this.
+	Replica string `json:"replica,omitempty"`
+}
+
+// update is one message: rows that changed, by pod, and pods that are gone.
+type update struct {
+	Set  []Row    `json:"set,omitempty"`
+	Gone []string `json:"gone,omitempty"`
+}
+
+// diff returns the change from one table to another, false if there is none.
+func diff(from, to map[string]Row) (update, bool) {
+	var u update
+	for pod, row := range to {
+		if from[pod] != row {
+			u.Set = append(u.Set, row)
+		}
+	}
+	for pod := range from {
+		if _, ok := to[pod]; !ok {
+			u.Gone = append(u.Gone, pod)
+		}
+	}
+	return u, len(u.Set)+len(u.Gone) > 0
+}
+
+// apply returns a copy of the table with the change made.
+func apply(t map[string]Row, u update) map[string]Row {
+	out := maps.Clone(t)
+	if out == nil {
+		out = map[string]Row{}
+	}
+	for _, row := range u.Set {
+		out[row.Pod] = row
+	}
+	for _, pod := range u.Gone {
+		delete(out, pod)
+	}
+	return out
+}
+
+const (
+	service = "aftermesh.peer.v1.Peer"
+	method  = "Follow"
+)
+
+var followDesc = grpc.StreamDesc{StreamName: method, ServerStreams: true}
+
+func encode(u update) (*wrapperspb.BytesValue, error) {
+	b, err := json.Marshal(u)
+	return wrapperspb.Bytes(b), err
+}
+
+func decode(m *wrapperspb.BytesValue) (update, error) {
+	var u update
+	err := json.Unmarshal(m.GetValue(), &u)
+	return u, err
+}

@@ -1,0 +1,110 @@
+package xds
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// The resource types that are served.
+const (
+	ListenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
+	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	ClusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+	EndpointType = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+	SecretType   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+)
+
+// order is the order in which changes of several types are sent.
+var order = []string{ClusterType, EndpointType, SecretType, ListenerType, RouteType}
+
+// wildcard is true for the types of which a proxy gets everything without asking by name.
+func wildcard(typeURL string) bool { return typeURL == ClusterType || typeURL == ListenerType }
+
+// Resource is one Envoy resource. It is immutable.
+type Resource struct {
+	// Type is the type URL, Name what Envoy knows it by, Version the hash of its content.
+	Type, Name, Version string
+	// Needs are the clusters that a listener or route configuration sends traffic to.
+	Needs []string
+	wire  *discoveryv3.Resource
+}
+
+const typePrefix = "type.googleapis.com/"
+
+// NewResource encodes m, which must not be modified afterwards. The error is that of the checks that Envoy would make first
+// thing: one resource that fails them makes Envoy refuse a whole response.
+func NewResource(name string, m proto.Message, needs ...string) (*Resource, error) {
+	if v, ok := m.(interface{ ValidateAll() error }); ok {
+		if err := v.ValidateAll(); err != nil {
+			return nil, fmt.Errorf("resource %s: %w", name, err)
+		}
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode resource %s: %w", name, err)
+	}
+	r := &Resource{Type: typePrefix + string(m.ProtoReflect().Descriptor().FullName()), Name: name, Version: digest(b), Needs: needs}
+	r.wire = &discoveryv3.Resource{Name: name, Version: r.Version, Resource: &anypb.Any{TypeUrl: r.Type, Value: b}}
+	return r, nil
+}
+
+func digest(b []byte) string {
+	const length = 8
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:length])
+}
+
+// Message decodes a copy of the resource.
+func (r *Resource) Message() (proto.Message, error) { return r.wire.Resource.UnmarshalNew() }
+
+// Set is all resources of a group. It is immutable.
+type Set struct {
+	// Version is the hash of the names and versions of all resources.
+	Version string
+	byType  map[string]map[string]*Resource
+}
+
+// NewSet collects resources. Of two with the same type and name the last one counts.
+func NewSet(resources ...*Resource) *Set {
+	s := &Set{byType: map[string]map[string]*Resource{}}
+	for _, r := range resources {
+		if s.byType[r.Type] == nil {
+			s.byType[r.Type] = map[string]*Resource{}
+		}
+		s.byType[r.Type][r.Name] = r
+	}
+	var sb strings.Builder
+	for _, t := range order {
+		for _, r := range s.Resources(t) {
+			sb.WriteString(t + "\x00" + r.Name + "\x00" + r.Version + "\x00")
+		}
+	}
+	s.Version = digest([]byte(sb.String()))
+	return s
+}
+
+// Resources returns the resources of one type, sorted by name.
+func (s *Set) Resources(typeURL string) []*Resource {
+	return slices.SortedFunc(maps.Values(s.byType[typeURL]), func(a, b *Resource) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// Get returns one resource, nil if there is none.
+func (s *Set) Get(typeURL, name string) *Resource { return s.byType[typeURL][name] }
+
+// Snapshot is what one pass made.
+type Snapshot struct {
+	// Seq counts passes.
+	Seq uint64
+	// Sets by group.
+	Sets map[string]*Set
+	// GroupOf returns the group of a proxy.
+	GroupOf func(proxy string) (group string, ok bool)
+}
