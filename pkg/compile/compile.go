@@ -8,6 +8,7 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
+	"github.com/aftermesh/aftermesh/pkg/validate"
 )
 
 // Result is what one pass decided.
@@ -29,9 +30,16 @@ type Place struct {
 	Gateway string
 }
 
+// Compiler runs passes and remembers what validate said of each object, which depends on nothing else: an object is never
+// modified, so its pointer stands for its content. A fresh Compiler decides the same. Calls must not overlap.
+type Compiler struct {
+	judged map[meshv1beta2.Object][]mesh.Problem
+}
+
 // Compile decides what every proxy does. It never fails: what a user got wrong is in the Problems.
-func Compile(in *Objects) *Result {
+func (c *Compiler) Compile(in *Objects) *Result {
 	b := newBuilder(in)
+	c.judge(b)
 	b.indexMeshes()
 	b.joinMeshes()
 	b.resolveNames()
@@ -41,6 +49,36 @@ func Compile(in *Objects) *Result {
 	b.compileWorkloads()
 	b.assignMembers()
 	return b.seal()
+}
+
+// judge adds what validate finds in each object by itself.
+func (c *Compiler) judge(b *builder) {
+	next := make(map[meshv1beta2.Object][]mesh.Problem, len(c.judged))
+	for o := range b.in.All() {
+		problems, known := c.judged[o]
+		if !known {
+			problems = judgeObject(o)
+		}
+		next[o] = problems
+		b.problems = append(b.problems, problems...)
+	}
+	c.judged = next
+}
+
+func judgeObject(o meshv1beta2.Object) []mesh.Problem {
+	var out []mesh.Problem
+	for _, f := range validate.Object(o, nil) {
+		p := mesh.Problem{
+			Object: objectOf(o), Severity: mesh.Rejected, Reason: f.Rule.Reason, Path: f.Path, Message: f.Message,
+			// All that compile cannot use is left out by parts; only an object without a usable name is lost as a whole.
+			Partial: f.Rule.Reason != meshv1beta2.ReasonNameTooLong,
+		}
+		if f.Rule.Class == meshv1beta2.ClassWarn {
+			p.Severity = mesh.Adjusted
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 // builder holds the intermediate results of the passes. Maps are only looked up, never ranged over, where order matters.

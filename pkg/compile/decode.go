@@ -2,11 +2,11 @@ package compile
 
 import (
 	"fmt"
-	"regexp/syntax"
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
+	"github.com/aftermesh/aftermesh/pkg/validate"
 )
 
 // decoded is a route with its kind taken apart.
@@ -21,7 +21,7 @@ type decoded struct {
 	retry    *mesh.Retry
 }
 
-// decode takes the one kind that is set apart. It is false when the route must be left out.
+// decode takes the one kind that is set apart. It is false when the route must be left out; validate says why.
 func (b *builder) decode(s source) (decoded, bool) {
 	body := s.body
 	set := 0
@@ -31,7 +31,6 @@ func (b *builder) decode(s source) (decoded, bool) {
 		}
 	}
 	if set != 1 {
-		b.leftOut(s, "", fmt.Sprintf("exactly one of httpRoute, http2Route, grpcRoute and tcpRoute must be given, not %d", set))
 		return decoded{}, false
 	}
 	switch {
@@ -58,24 +57,18 @@ func (b *builder) decodeHTTP(s source, field string, p mesh.Protocol, r *meshv1b
 	at := "." + field + ".match"
 	switch {
 	case r.Match.Path != nil && r.Match.Prefix != nil:
-		b.leftOut(s, at, "prefix and path exclude each other")
 		return d, false
 	case r.Match.Path != nil && r.Match.Path.Exact != nil:
 		d.match.PathKind, d.match.Path = mesh.PathExact, *r.Match.Path.Exact
 	case r.Match.Path != nil && r.Match.Path.Regex != nil:
 		d.match.PathKind, d.match.Path = mesh.PathRegex, *r.Match.Path.Regex
-		if !b.goodRegex(s, at+".path.regex", d.match.Path) {
+		if validate.Regex(d.match.Path) != nil {
 			return d, false
 		}
 	case r.Match.Prefix != nil:
 		d.match.Path = *r.Match.Prefix
 	default:
-		b.leftOut(s, at, "one of prefix, path.exact and path.regex must be given")
 		return d, false
-	}
-	if d.match.PathKind == mesh.PathPrefix && !strings.HasPrefix(d.match.Path, "/") {
-		b.problem(mesh.Problem{Object: s.owner, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: s.path + at + ".prefix",
-			Message: fmt.Sprintf("the prefix %q of route %q does not begin with a slash, so no request path matches it", d.match.Path, s.name)})
 	}
 	if !b.headers(s, at+".headers", r.Match.Headers, &d.match) {
 		return d, false
@@ -103,7 +96,6 @@ func (b *builder) decodeGRPC(s source, r *meshv1beta2.GRPCRoute) (decoded, bool)
 	service, method := value(r.Match.ServiceName), value(r.Match.MethodName)
 	switch {
 	case method != "" && service == "":
-		b.leftOut(s, ".grpcRoute.match.methodName", "methodName needs serviceName")
 		return d, false
 	case method != "":
 		d.match.PathKind, d.match.Path = mesh.PathExact, "/"+service+"/"+method
@@ -161,15 +153,13 @@ func (b *builder) headers(s source, path string, list []meshv1beta2.HeaderMatch,
 		at := fmt.Sprintf("%s[%d]", path, i)
 		name := strings.ToLower(strings.TrimSpace(h.Name))
 		if name == "" {
-			b.problem(mesh.Problem{Object: s.owner, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: s.path + at + ".name",
-				Message: fmt.Sprintf("a header without a name in route %q is ignored", s.name)})
-			continue
+			continue // reported by validate
 		}
 		if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 			b.leftOut(s, at+".name", fmt.Sprintf("%q is not the name of a header", h.Name))
 			return false
 		}
-		m, ok := b.valueMatch(s, at+".match", h.Match)
+		m, ok := valueMatch(h.Match)
 		if !ok {
 			return false
 		}
@@ -180,7 +170,7 @@ func (b *builder) headers(s source, path string, list []meshv1beta2.HeaderMatch,
 }
 
 // valueMatch decodes the union of ways to match a value. No match at all is a test for presence.
-func (b *builder) valueMatch(s source, path string, v *meshv1beta2.ValueMatch) (mesh.ValueMatch, bool) {
+func valueMatch(v *meshv1beta2.ValueMatch) (mesh.ValueMatch, bool) {
 	if v == nil {
 		return mesh.ValueMatch{}, true
 	}
@@ -199,33 +189,11 @@ func (b *builder) valueMatch(s source, path string, v *meshv1beta2.ValueMatch) (
 		n++
 	}
 	switch {
-	case n != 1:
-		b.leftOut(s, path, fmt.Sprintf("exactly one of exact, prefix, suffix, regex and range must be given, not %d", n))
-		return m, false
-	case m.Kind == mesh.Regex && !b.goodRegex(s, path+".regex", m.Value):
+	case n != 1 || m.Kind == mesh.Regex && validate.Regex(m.Value) != nil:
 		return m, false
 	case (m.Kind == mesh.Prefix || m.Kind == mesh.Suffix) && m.Value == "":
 		// Envoy refuses an empty prefix; every value that is present has one.
 		m.Kind = mesh.Present
 	}
 	return m, true
-}
-
-// maxRegexProgram bounds the compiled length of an expression, far below what the proxies' bootstrap allows, because Go counts
-// the instructions of a program differently from RE2.
-const maxRegexProgram = 2000
-
-// goodRegex keeps out what RE2 cannot compile: one bad expression makes Envoy refuse a whole route configuration.
-func (b *builder) goodRegex(s source, path, expr string) bool {
-	re, err := syntax.Parse(expr, syntax.Perl)
-	if err != nil {
-		b.leftOut(s, path, fmt.Sprintf("%q is not an RE2 expression (%v); look-around and back-references do not exist there", expr, err))
-		return false
-	}
-	prog, err := syntax.Compile(re.Simplify())
-	if err != nil || len(prog.Inst) > maxRegexProgram {
-		b.leftOut(s, path, fmt.Sprintf("the expression %q is too large; shorten its repetitions", expr))
-		return false
-	}
-	return true
 }

@@ -20,9 +20,7 @@ import (
 func (b *builder) discover(n *node, d *mesh.Destination) bool {
 	sd := n.object.Spec.ServiceDiscovery
 	if sd == nil || (sd.DNS == nil && sd.AWSCloudMap == nil) {
-		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
-			Path: "spec.serviceDiscovery", Message: "the node has listeners but no service discovery, so nobody can reach it; add dns.hostname"})
-		return false
+		return false // reported by validate
 	}
 	if n.selector != nil && !b.in.Settings.Offline {
 		if len(n.pods) > 0 || sd.DNS == nil || b.inCluster(n, sd.DNS.Hostname) {
@@ -181,12 +179,7 @@ func (b *builder) selectPods() {
 		if s == nil {
 			continue
 		}
-		sel, err := selectorOf(s)
-		if err != nil {
-			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
-				Path: "spec.podSelector", Message: fmt.Sprintf("the selector matches nothing because it is malformed (%v); correct its operators and values", err)})
-		}
-		n.selector = sel
+		n.selector = selectorOf(s)
 		if k, v, ok := firstTerm(s.MatchLabels); ok {
 			byPair[pairKey(n.self.Namespace, k, v)] = append(byPair[pairKey(n.self.Namespace, k, v)], n)
 		} else {

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/membership"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -16,7 +17,6 @@ import (
 type meshInfo struct {
 	object   *meshv1beta2.Mesh
 	name     string
-	selector labels.Selector
 	usable   bool
 	allowAll bool
 	pref     mesh.IPPreference
@@ -28,12 +28,6 @@ func (b *builder) indexMeshes() {
 	for _, m := range byAge(b.in.Meshes) {
 		info := &meshInfo{object: m, name: meshv1beta2.EffectiveName(m), usable: true}
 		o := objectOf(m)
-		sel, err := selectorOf(m.Spec.NamespaceSelector)
-		if err != nil {
-			b.problem(mesh.Problem{Object: o, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
-				Path: "spec.namespaceSelector", Message: fmt.Sprintf("the selector matches nothing because it is malformed (%v); correct its operators and values", err)})
-		}
-		info.selector = sel
 		info.allowAll = m.Spec.EgressFilter != nil && m.Spec.EgressFilter.Type == meshv1beta2.EgressFilterAllowAll
 		if d := m.Spec.MeshServiceDiscovery; d != nil && d.IPPreference != nil {
 			info.pref = mesh.IPPreference(*d.IPPreference)
@@ -57,9 +51,7 @@ const maxName = 255
 // goodName rejects names that no proxy could carry.
 func (b *builder) goodName(o mesh.Object, name string) bool {
 	switch {
-	case len(name) > maxName:
-		b.problem(mesh.Problem{Object: o, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonNameTooLong, Path: "spec.awsName",
-			Message: fmt.Sprintf("awsName has %d characters, at most %d are allowed; create the object again with a shorter one", len(name), maxName)})
+	case len(name) > maxName: // reported by validate
 	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) || strings.ContainsAny(name, "*/"):
 		b.problem(mesh.Problem{Object: o, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonInvalidConfiguration, Path: "spec.awsName",
 			Message: fmt.Sprintf("awsName %q contains a blank, a control character, * or /; create the object again with another name", name)})
@@ -80,13 +72,13 @@ func (b *builder) nameConflict(loser, winner mesh.Object, name string) {
 		Message: fmt.Sprintf("%s claims the same name %q; this object is older and keeps it", loser, name)})
 }
 
-// selectorOf converts a label selector; a nil one selects nothing, and so does a malformed one.
-func selectorOf(s *metav1.LabelSelector) (labels.Selector, error) {
+// selectorOf converts a label selector; a nil one selects nothing, and so does a malformed one, which validate reports.
+func selectorOf(s *metav1.LabelSelector) labels.Selector {
 	sel, err := metav1.LabelSelectorAsSelector(s)
 	if err != nil {
-		return labels.Nothing(), err
+		return labels.Nothing()
 	}
-	return sel, nil
+	return sel
 }
 
 // joinMeshes finds the mesh of every object that needs one.
@@ -117,39 +109,18 @@ func (b *builder) join(o meshv1beta2.Object) *meshInfo {
 			}
 		}
 	}
-	var found []*meshInfo
-	set := labels.Set(b.namespaceLabels(o.GetNamespace()))
-	for _, m := range b.meshes {
-		if m.selector.Matches(set) {
-			found = append(found, m)
-		}
+	found, problem := membership.DesignateMesh(b.in.Meshes, o.GetNamespace(), b.namespaceLabels(o.GetNamespace()))
+	if problem == nil {
+		return b.usableMesh(o, b.meshes[slices.IndexFunc(b.meshes, func(m *meshInfo) bool { return m.object == found })])
 	}
-	if len(found) == 0 && b.in.Settings.Offline && len(b.meshes) == 1 {
+	if problem.Found == 0 && b.in.Settings.Offline && len(b.meshes) == 1 {
 		m := b.meshes[0]
 		b.problem(mesh.Problem{Object: objectOf(o), Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "metadata.namespace",
 			Message: fmt.Sprintf("no Mesh selects namespace %q by the labels given here; it is taken as part of the only Mesh, %s", o.GetNamespace(), m.object.Name)})
 		return b.usableMesh(o, m)
 	}
-	if len(found) != 1 {
-		b.problem(notDesignated(objectOf(o), found))
-		return nil
-	}
-	return b.usableMesh(o, found[0])
-}
-
-func notDesignated(o mesh.Object, found []*meshInfo) mesh.Problem {
-	p := mesh.Problem{Object: o, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonMeshNotDesignated, Path: "spec.meshRef"}
-	if len(found) == 0 {
-		p.Message = fmt.Sprintf("no Mesh selects namespace %q; give it the labels that spec.namespaceSelector of its Mesh asks for", o.Namespace)
-		return p
-	}
-	names := make([]string, len(found))
-	for i, m := range found {
-		names[i] = m.object.Name
-	}
-	slices.Sort(names)
-	p.Message = fmt.Sprintf("%d Meshes select namespace %q (%s), exactly one must; narrow their spec.namespaceSelector", len(found), o.Namespace, strings.Join(names, ", "))
-	return p
+	b.problem(mesh.Problem{Object: objectOf(o), Severity: mesh.Rejected, Reason: problem.Reason, Path: "spec.meshRef", Message: problem.Message})
+	return nil
 }
 
 func (b *builder) usableMesh(o meshv1beta2.Object, m *meshInfo) *meshInfo {

@@ -40,7 +40,7 @@ func (b *builder) compileDestinations() {
 			l := &n.object.Spec.Listeners[i]
 			port := uint32(l.PortMapping.Port)
 			if slices.ContainsFunc(n.listeners, func(x *mesh.Listener) bool { return x.Port == port }) && n.destinations[port] == nil {
-				b.compileDestination(n, l, listenerPath(i))
+				b.compileDestination(n, l)
 			}
 		}
 	}
@@ -48,21 +48,12 @@ func (b *builder) compileDestinations() {
 
 func listenerPath(i int) string { return fmt.Sprintf("spec.listeners[%d]", i) }
 
-// compileListener adds one listener unless its port is taken.
+// compileListener adds one listener unless its port is taken; validate reports that.
 func (b *builder) compileListener(n *node, i int) {
 	l := &n.object.Spec.Listeners[i]
 	port := uint32(l.PortMapping.Port)
 	path := listenerPath(i)
-	refuse := func(msg string) {
-		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
-			Path: path + ".portMapping.port", Message: msg})
-	}
-	switch {
-	case slices.Contains(reservedPorts, port):
-		refuse(fmt.Sprintf("port %d belongs to the proxy; the listener is left out, choose another port", port))
-		return
-	case slices.ContainsFunc(n.listeners, func(x *mesh.Listener) bool { return x.Port == port }):
-		refuse(fmt.Sprintf("port %d is already used by an earlier listener of this node; this listener is left out", port))
+	if slices.Contains(reservedPorts, port) || slices.ContainsFunc(n.listeners, func(x *mesh.Listener) bool { return x.Port == port }) {
 		return
 	}
 	if l.TLS != nil && l.TLS.Mode != meshv1beta2.TLSModeDisabled {
@@ -70,7 +61,7 @@ func (b *builder) compileListener(n *node, i int) {
 	}
 	n.listeners = append(n.listeners, &mesh.Listener{
 		Port: port, Protocol: mesh.Protocol(l.PortMapping.Protocol),
-		Timeout: b.listenerTimeout(n.self, path, l), Pool: b.listenerPool(n.self, path, l),
+		Timeout: listenerTimeout(l), Pool: listenerPool(l),
 	})
 }
 
@@ -82,7 +73,7 @@ func (b *builder) notYet(o mesh.Object, path, what string) {
 
 // listenerTimeout returns the block of the listener's own protocol; a block of another one is ignored.
 // Source: App Mesh user guide, "the timeout protocol must be the listener's".
-func (b *builder) listenerTimeout(o mesh.Object, path string, l *meshv1beta2.Listener) mesh.Timeout {
+func listenerTimeout(l *meshv1beta2.Listener) mesh.Timeout {
 	t := l.Timeout
 	if t == nil {
 		return mesh.Timeout{}
@@ -97,12 +88,11 @@ func (b *builder) listenerTimeout(o mesh.Object, path string, l *meshv1beta2.Lis
 	if h := blocks[own]; h != nil {
 		return httpTimeout(h)
 	}
-	b.ignoredBlock(o, path+".timeout", own)
 	return mesh.Timeout{}
 }
 
 // listenerPool returns the limits of the listener's own protocol.
-func (b *builder) listenerPool(o mesh.Object, path string, l *meshv1beta2.Listener) mesh.Pool {
+func listenerPool(l *meshv1beta2.Listener) mesh.Pool {
 	p := l.ConnectionPool
 	if p == nil {
 		return mesh.Pool{}
@@ -121,14 +111,8 @@ func (b *builder) listenerPool(o mesh.Object, path string, l *meshv1beta2.Listen
 	case own == meshv1beta2.ProtocolGRPC && p.GRPC != nil:
 		return mesh.Pool{MaxRequests: limit(p.GRPC.MaxRequests)}
 	default:
-		b.ignoredBlock(o, path+".connectionPool", own)
 		return mesh.Pool{}
 	}
-}
-
-func (b *builder) ignoredBlock(o mesh.Object, path string, own meshv1beta2.Protocol) {
-	b.problem(mesh.Problem{Object: o, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: path,
-		Message: fmt.Sprintf("the block is ignored because it is not for the listener's protocol; put its values under %q", own)})
 }
 
 // maxLimit is Envoy's largest circuit breaker threshold that App Mesh used for "unlimited".
@@ -157,7 +141,7 @@ const maxSpan = 24 * 24 * time.Hour
 func boundSpan(d time.Duration) time.Duration { return min(d, maxSpan) }
 
 // compileDestination decides how callers of one listener find it.
-func (b *builder) compileDestination(n *node, l *meshv1beta2.Listener, path string) {
+func (b *builder) compileDestination(n *node, l *meshv1beta2.Listener) {
 	port, proto := uint32(l.PortMapping.Port), mesh.Protocol(l.PortMapping.Protocol)
 	d := &mesh.Destination{
 		Cluster: fmt.Sprintf("cds_egress_%s_%s_%s_%d", n.mesh.name, n.name, proto, port),
@@ -167,7 +151,7 @@ func (b *builder) compileDestination(n *node, l *meshv1beta2.Listener, path stri
 		return
 	}
 	d.HealthHost = discoveryName(n.object.Spec.ServiceDiscovery)
-	d.Health = b.healthCheck(n, l, path)
+	d.Health = healthCheck(l)
 	if o := l.OutlierDetection; o != nil {
 		d.Outlier = &mesh.Outlier{
 			MaxServerErrors: limit(o.MaxServerErrors),
@@ -198,16 +182,13 @@ func discoveryName(s *meshv1beta2.ServiceDiscovery) string {
 }
 
 // healthCheck maps the check that callers make; one that Envoy would refuse is left out.
-func (b *builder) healthCheck(n *node, l *meshv1beta2.Listener, path string) *mesh.HealthCheck {
+func healthCheck(l *meshv1beta2.Listener) *mesh.HealthCheck {
 	h := l.HealthCheck
 	if h == nil {
 		return nil
 	}
 	proto := l.PortMapping.Protocol
 	if h.Protocol == meshv1beta2.ProtocolGRPC && proto != meshv1beta2.ProtocolGRPC && proto != meshv1beta2.ProtocolHTTP2 {
-		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
-			Path:    path + ".healthCheck.protocol",
-			Message: fmt.Sprintf("a grpc health check needs an http2 or grpc listener, this one is %s; the check is left out", proto)})
 		return nil
 	}
 	out := &mesh.HealthCheck{

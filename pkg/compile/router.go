@@ -53,19 +53,13 @@ func (b *builder) compileRouters() {
 
 func (b *builder) compileRouter(r *router, routes []*meshv1beta2.Route) {
 	taken := map[uint32]bool{}
-	for i, l := range r.object.Spec.Listeners {
+	for _, l := range r.object.Spec.Listeners {
 		port := uint32(l.PortMapping.Port)
 		if taken[port] {
-			b.problem(mesh.Problem{Object: r.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
-				Path: listenerPath(i) + ".portMapping.port", Message: fmt.Sprintf("port %d is already used by an earlier listener of this router; this listener is left out", port)})
-			continue
+			continue // reported by validate
 		}
 		taken[port] = true
 		r.ports = append(r.ports, &mesh.ServicePort{Port: port, Protocol: mesh.Protocol(l.PortMapping.Protocol)})
-	}
-	if len(r.ports) == 0 {
-		b.problem(mesh.Problem{Object: r.self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "spec.listeners",
-			Message: "the router has no listener, so its services answer on no port"})
 	}
 	for _, s := range b.mergeRoutes(r, routes) {
 		b.addRoute(r, s)
@@ -86,9 +80,7 @@ func (b *builder) mergeRoutes(r *router, routes []*meshv1beta2.Route) []source {
 		in := &r.object.Spec.Routes[i]
 		path := fmt.Sprintf("spec.routes[%d]", i)
 		if _, ok := holder[in.Name]; ok {
-			b.problem(mesh.Problem{Object: r.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonRouteConflict, Path: path + ".name",
-				Message: fmt.Sprintf("route %q appears twice in this router; the first one is used", in.Name)})
-			continue
+			continue // reported by validate; the first one is used
 		}
 		holder[in.Name] = r.self
 		out = append(out, source{in.Name, &in.RouteBody, r.self, path})
@@ -170,7 +162,6 @@ func (b *builder) portOf(r *router, s source, d decoded) *mesh.ServicePort {
 
 // compileTargets resolves the weighted targets. It is false when the route must be left out as a whole.
 func (b *builder) compileTargets(r *router, s source, d decoded, p *mesh.ServicePort, route *mesh.Route) bool {
-	total := uint32(0)
 	for i, t := range d.targets {
 		path := fmt.Sprintf("%s.%s.action.weightedTargets[%d]", s.path, d.field, i)
 		n := b.targetNode(r, s, t, path)
@@ -179,16 +170,11 @@ func (b *builder) compileTargets(r *router, s source, d decoded, p *mesh.Service
 			return false
 		}
 		target.Weight = uint32(t.Weight)
-		total += target.Weight
 		if same := slices.IndexFunc(route.Targets, func(x mesh.Target) bool { return x.Cluster == target.Cluster }); same >= 0 {
 			route.Targets[same].Weight += target.Weight
 			continue
 		}
 		route.Targets = append(route.Targets, target)
-	}
-	if total == 0 {
-		b.problem(mesh.Problem{Object: s.owner, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonNoWeight, Path: s.path + "." + d.field + ".action.weightedTargets",
-			Message: fmt.Sprintf("all weights of route %q are 0, so it answers 503; give one target a weight", s.name)})
 	}
 	return true
 }

@@ -9,6 +9,7 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
+	"github.com/aftermesh/aftermesh/pkg/validate"
 )
 
 // compileWorkloads decides what each node's proxies do.
@@ -162,9 +163,7 @@ func (b *builder) accessLog(o mesh.Object, l *meshv1beta2.Logging) *mesh.AccessL
 		formats = append(formats, kv.Value)
 	}
 	for _, format := range formats {
-		if op := unknownOperator(format); op != "" {
-			b.problem(mesh.Problem{Object: o, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: at + ".format",
-				Message: fmt.Sprintf("Envoy does not know %q, so its default format is used; correct the format", op)})
+		if validate.LogFormat(format) != nil { // reported by validate
 			out.Text, out.JSON = "", nil
 			break
 		}

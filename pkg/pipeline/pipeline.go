@@ -49,6 +49,7 @@ func (s *Snapshot) Generation(o mesh.Object) int64 { return s.introduced[o].gene
 // Pipeline runs passes. Calls of Step must not overlap; everything else is safe for concurrent use.
 type Pipeline struct {
 	publisher  Publisher
+	compiler   compile.Compiler
 	translator translate.Translator
 	last       atomic.Pointer[Snapshot]
 	now        func() time.Time
@@ -83,7 +84,7 @@ func (p *Pipeline) Step(o *compile.Objects) *Snapshot {
 	}
 	// 1. Decide.
 	start := p.now()
-	s.Result = compile.Compile(o)
+	s.Result = p.compiler.Compile(o)
 	s.Compile = p.now().Sub(start)
 	// 2. Encode; what did not change is the same pointer as before.
 	start = p.now()

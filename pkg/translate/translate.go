@@ -3,7 +3,6 @@ package translate
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
@@ -277,7 +276,7 @@ func distinct(names []string) []string {
 	seen := make(map[string]bool, len(names))
 	out := make([]string, 0, len(names))
 	for _, n := range names {
-		if n = strings.TrimSpace(n); !seen[n] {
+		if !seen[n] {
 			seen[n] = true
 			out = append(out, n)
 		}
