@@ -110,14 +110,16 @@ func (w *work) lifecycle() *corev1.Lifecycle {
 	return w.preStop()
 }
 
+// preStop is shorter than asked for where the pod's grace period is: Kubernetes refuses a pod whose hook takes as long.
 func (w *work) preStop() *corev1.Lifecycle {
 	delay := int64(w.config.PreStopDelay / time.Second)
+	grace := ptr.Deref(w.pod.Spec.TerminationGracePeriodSeconds, defaultGracePeriod)
+	if delay > 0 && delay >= grace {
+		w.report.warn("terminationGracePeriodSeconds is %d, so the proxy serves on for only %d of %d seconds after the stop signal", grace, max(grace-1, 0), delay)
+		delay = grace - 1
+	}
 	if delay <= 0 {
 		return nil
-	}
-	grace := ptr.Deref(w.pod.Spec.TerminationGracePeriodSeconds, defaultGracePeriod)
-	if grace <= delay {
-		w.report.warn("terminationGracePeriodSeconds is %d, but the proxy serves on for %d seconds after the stop signal: it will be killed", grace, delay)
 	}
 	return &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: delay}}}
 }
