@@ -8,11 +8,11 @@ import (
 type RuleClass string
 
 const (
-	// ClassReject: the webhook denies the object. Where it is stored all the same, it is not served.
+	// ClassReject means that the webhook denies the object. Where it is stored all the same, it is not served.
 	ClassReject RuleClass = "reject"
-	// ClassWarn: the object is served; the value has another effect than its writer may expect, or none.
+	// ClassWarn means that the object is served; the value has another effect than its writer may expect, or none.
 	ClassWarn RuleClass = "warn"
-	// ClassCondition: the object is stored, but it or the part that breaks the rule is not served.
+	// ClassCondition means that the object is stored, but it or the part that breaks the rule is not served.
 	ClassCondition RuleClass = "condition"
 )
 

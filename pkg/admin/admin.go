@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// Audience is what tokens for this API are made for; ServiceAccount whom they name, in the operator's namespace.
-	Audience       = "aftermesh-admin"
+	// Audience is what tokens for this API are made for.
+	Audience = "aftermesh-admin"
+	// ServiceAccount is whom such tokens name, in the operator's namespace.
 	ServiceAccount = "aftermesh-admin"
 )
 

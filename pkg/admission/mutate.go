@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -52,11 +53,12 @@ func (m *Mutator) Handle(ctx context.Context, req admission.Request) admission.R
 		known.Metadata.Namespace = req.Namespace
 	}
 	if req.Operation == admissionv1.Create {
-		switch err := m.create(ctx, p, &known).(type) {
-		case nil:
-		case denial:
-			return admission.Denied(err.message)
-		default:
+		err := m.create(ctx, p, &known)
+		var denied denial
+		switch {
+		case errors.As(err, &denied):
+			return admission.Denied(denied.message)
+		case err != nil:
 			return admission.Errored(http.StatusInternalServerError, err)
 		}
 	} else if err := m.restore(p, req.OldObject.Raw); err != nil {

@@ -102,7 +102,7 @@ func cgroupProcesses() []int {
 	for _, root := range cgroupRoots() {
 		_ = filepath.WalkDir(filepath.Join(root, cgroupName), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.Name() != "cgroup.procs" {
-				return nil
+				return nil //nolint:nilerr // a cgroup that goes away meanwhile is what we want
 			}
 			data, _ := os.ReadFile(path)
 			for _, field := range strings.Fields(string(data)) {

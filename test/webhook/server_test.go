@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -95,7 +96,7 @@ func start(t *testing.T) *environment {
 			{`{kind: Mesh, metadata: {name: probe}, spec: {namespaceSelector: {matchExpressions: [{key: a, operator: Maybe}]}}}`, "vmesh.appmesh.k8s.aws"},
 		} {
 			if err := env.client.Create(t.Context(), parse(t, c.manifest), client.DryRunAll); err == nil || !strings.Contains(err.Error(), c.want) {
-				return fmt.Errorf("%s does not deny: %v", c.want, err)
+				return fmt.Errorf("%s does not deny: %w", c.want, cmp.Or(err, errors.New("no error")))
 			}
 		}
 		return nil

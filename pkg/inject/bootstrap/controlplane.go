@@ -156,6 +156,7 @@ func (w *writer) dnsCluster(name, host string, port uint16, timeout time.Duratio
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS},
 		ConnectTimeout:       duration(timeout),
 		DnsLookupFamily:      family,
+		//nolint:staticcheck // its successor is not known to the oldest Envoy supported
 		DnsFailureRefreshRate: &clusterv3.Cluster_RefreshRate{
 			BaseInterval: duration(backOffBase), MaxInterval: duration(backOffMax),
 		},
