@@ -11,6 +11,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/xds"
@@ -107,6 +108,8 @@ func inlineRoutes(fc *listenerv3.FilterChain, set *xds.Set) error {
 		if err != nil {
 			return err
 		}
+		// Over RDS, Envoy lets a share go to a cluster that does not exist, which answers 503; so it must here.
+		rc.ValidateClusters = wrapperspb.Bool(false)
 		hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: rc}
 		typed, err := anypb.New(hcm)
 		if err != nil {

@@ -1,0 +1,78 @@
+package goldens
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/tools/txtar"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/aftermesh/aftermesh/pkg/pipeline"
+	"github.com/aftermesh/aftermesh/pkg/source"
+	"github.com/aftermesh/aftermesh/pkg/translate"
+	"github.com/aftermesh/aftermesh/test/cluster"
+)
+
+// versions are the oldest and the newest Envoy supported.
+var versions = []string{"1.37.0", "1.40.0"}
+
+func TestEnvoyTakesEveryGolden(t *testing.T) {
+	t.Parallel()
+	layout, err := cluster.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../../../pkg/pipeline/testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden files: %v", err)
+	}
+	for _, version := range versions {
+		for _, file := range files {
+			t.Run(version+"/"+strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+				t.Parallel()
+				for name, config := range configurations(t, file) {
+					if out, err := exec.CommandContext(t.Context(), layout.Envoy(version), "--mode", "validate", "-c", config, "--log-level", "error", "--base-id", "0", "--disable-hot-restart").CombinedOutput(); err != nil {
+						t.Errorf("%s: %v\n%s", name, err, out)
+					}
+				}
+			})
+		}
+	}
+}
+
+// configurations writes the static form of every group of a golden file and returns the files by group.
+func configurations(t *testing.T, file string) map[string]string {
+	t.Helper()
+	ar, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := source.ReadFiles([]string{"-"}, "default", strings.NewReader(string(ar.Files[0].Data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Objects.Settings.Offline = !strings.Contains(string(ar.Comment), "cluster: true")
+	in.Objects.Settings.EgressExempt = []string{"*.amazonaws.com"}
+	s := pipeline.New(nil, time.Now).Step(&in.Objects)
+	out := map[string]string{}
+	for _, g := range s.Result.Model.Groups {
+		b, err := translate.Static(g, s.Sets[g.ID])
+		if err != nil {
+			t.Fatal(err)
+		}
+		js, err := protojson.Marshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "envoy.json")
+		if err := os.WriteFile(path, js, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out[g.ID] = path
+	}
+	return out
+}
