@@ -1,0 +1,176 @@
+package corpus
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	yamlv3 "go.yaml.in/yaml/v3"
+)
+
+// Case is one expect.yaml. Parts that only describe are kept as they are.
+type Case struct {
+	Format      int
+	Case        string
+	Title       string
+	Summary     string
+	Provenance  string
+	Source      yamlv3.Node
+	Files       []string
+	Kinds       map[string]int
+	Features    []string
+	Resources   []Resource
+	Controller  map[string]any
+	Environment Environment
+	Workloads   []Workload
+	AWSOnly     yamlv3.Node `yaml:"awsOnly"`
+	Skip        []Skip
+	Steps       []Step
+	Defects     []string `yaml:"knownDefects"`
+
+	dir string
+}
+
+// Resource is an object that must exist, with its name in the mesh and one condition.
+type Resource struct {
+	Kind, Namespace, Name  string
+	AWSName                string `yaml:"awsName"`
+	Condition, Status, Why string
+	Note                   string
+}
+
+// Environment is what must be there first.
+type Environment struct {
+	ServiceAccounts []yamlv3.Node `yaml:"serviceAccounts"`
+	Certificates    yamlv3.Node
+	Secrets         []yamlv3.Node
+	ARNs            yamlv3.Node `yaml:"arns"`
+	SDS             yamlv3.Node `yaml:"sds"`
+	DNSAliases      yamlv3.Node `yaml:"dnsAliases"`
+	IPFamily        string      `yaml:"ipFamily"`
+	ApplyNamespace  string      `yaml:"applyNamespace"`
+	FieldValidation string      `yaml:"fieldValidation"`
+}
+
+// Workload is what the containers of one Deployment do.
+type Workload struct {
+	Deployment, Namespace, Role, Kind string
+	Listens                           []struct {
+		Port     int
+		Protocol string
+		TLS      yamlv3.Node `yaml:"tls"`
+	}
+	Answers  string
+	Forwards []struct {
+		When, To, Protocol string
+		Headers            []string
+		Note               string
+	}
+	Rules []yamlv3.Node
+	Envoy string
+	Note  string
+	// ServiceAccount and the like describe the manifests.
+	Pods yamlv3.Node
+}
+
+// Skip names an object that is not applied.
+type Skip struct{ Kind, Namespace, Name, Reason string }
+
+// Step changes something and then checks.
+type Step struct {
+	Name, Note     string
+	Delete         []Ref
+	RegisterSvids  yamlv3.Node `yaml:"registerSvids"`
+	Apply          []string
+	LabelNamespace *struct {
+		Namespace string
+		Labels    map[string]string
+	} `yaml:"labelNamespace"`
+	Patch []struct {
+		Kind, Namespace, Name, Type string
+		Patch                       any
+	}
+	Scale []struct {
+		Kind, Namespace, Name string
+		Replicas              int64
+	}
+	Restart       []string
+	SettleSeconds float64 `yaml:"settleSeconds"`
+	Checks        []Check
+}
+
+// Ref names an object.
+type Ref struct{ Kind, Namespace, Name string }
+
+// Check is one expectation; which fields mean something depends on the kind.
+type Check struct {
+	Kind, Basis, Note, From  string
+	Workload, Object, File   string
+	Node, Proxy, Secret, Pod string
+	Path                     string
+	Request                  yamlv3.Node
+	Expect                   yamlv3.Node
+	As                       yamlv3.Node
+	// Rest are keys of kinds that are not supported yet.
+	Rest map[string]yamlv3.Node `yaml:",inline"`
+}
+
+// kinds are those that are supported; the others fail with these words.
+var (
+	kinds    = []string{"request", "grpc", "tcp", "injection", "condition", "field", "gone"}
+	kindsYet = []string{"load", "admission", "backends", "stat", "log", "health", "metric", "certs"}
+)
+
+// Load reads the case in a folder. Keys that the format does not have are errors.
+func Load(dir string) (*Case, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "expect.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	c := &Case{dir: dir}
+	if err := strict(b, c); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	if c.Format != 1 || c.Case != filepath.Base(dir) {
+		return nil, fmt.Errorf("%s: format %d of case %q, expected format 1 of case %q", dir, c.Format, c.Case, filepath.Base(dir))
+	}
+	for _, s := range c.Steps {
+		for _, check := range s.Checks {
+			switch {
+			case slices.Contains(kinds, check.Kind):
+				if len(check.Rest) > 0 {
+					return nil, fmt.Errorf("%s: step %s: check of kind %s has unknown keys %v", dir, s.Name, check.Kind, check.Rest)
+				}
+			case !slices.Contains(kindsYet, check.Kind):
+				return nil, fmt.Errorf("%s: step %s: unknown kind of check %q", dir, s.Name, check.Kind)
+			}
+		}
+	}
+	return c, nil
+}
+
+// strict decodes YAML and refuses unknown keys.
+func strict(b []byte, into any) error {
+	d := yamlv3.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	if err := d.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// decodeNode decodes a part strictly; an absent one leaves into as it is.
+func decodeNode(n *yamlv3.Node, into any) error {
+	if n.IsZero() {
+		return nil
+	}
+	b, err := yamlv3.Marshal(n)
+	if err != nil {
+		return err
+	}
+	return strict(b, into)
+}

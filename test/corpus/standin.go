@@ -1,0 +1,140 @@
+package corpus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Image is the stand-in for every application; the operator's own pods are not touched.
+const Image = "aftermesh/echo:dev"
+
+// echoConfig is the configuration of a stand-in, see test/echo.
+type echoConfig struct {
+	Identity string        `json:"identity"`
+	Listens  []echoListen  `json:"listens"`
+	Forwards []echoForward `json:"forwards,omitempty"`
+}
+
+type echoListen struct {
+	Port     int    `json:"port"`
+	Protocol string `json:"protocol"`
+}
+
+type echoForward struct {
+	When     string   `json:"when"`
+	To       string   `json:"to"`
+	Protocol string   `json:"protocol,omitempty"`
+	Headers  []string `json:"headers,omitempty"`
+}
+
+func configOf(w Workload) echoConfig {
+	c := echoConfig{Identity: w.Answers}
+	for _, l := range w.Listens {
+		c.Listens = append(c.Listens, echoListen{l.Port, l.Protocol})
+	}
+	for _, f := range w.Forwards {
+		c.Forwards = append(c.Forwards, echoForward{f.When, f.To, f.Protocol, f.Headers})
+	}
+	return c
+}
+
+// adapt gives an object a namespace if it has none, and replaces the images of a workload.
+func (t *run) adapt(u *unstructured.Unstructured) *unstructured.Unstructured {
+	u = u.DeepCopy()
+	ns := t.c.Environment.ApplyNamespace
+	if ns == "" {
+		ns = "default"
+	}
+	if m, err := t.kube.mapper.RESTMapping(u.GroupVersionKind().GroupKind(), u.GroupVersionKind().Version); err == nil && m.Scope.Name() == "namespace" && u.GetNamespace() == "" {
+		u.SetNamespace(ns)
+	}
+	if u.GetKind() == "Rollout" && u.GetNamespace() == "" {
+		u.SetNamespace(ns)
+	}
+	for _, w := range t.c.Workloads {
+		kind := w.Kind
+		if kind == "" {
+			kind = "Deployment"
+		}
+		if u.GetKind() == kind && u.GetName() == w.Deployment && u.GetNamespace() == w.Namespace && w.Role != "gateway" {
+			standIn(u, configOf(w))
+		}
+	}
+	return u
+}
+
+// standIn replaces the program of every container: the first one plays the role, others wait.
+func standIn(u *unstructured.Unstructured, c echoConfig) {
+	containers, _, _ := unstructured.NestedSlice(u.Object, "spec", "template", "spec", "containers")
+	for i, raw := range containers {
+		container, ok := raw.(map[string]any)
+		if !ok {
+			continue
+		}
+		if i > 0 {
+			c = echoConfig{Identity: fmt.Sprint(container["name"])}
+		}
+		b, err := json.Marshal(c)
+		if err != nil {
+			continue
+		}
+		for _, k := range []string{"command", "args", "resources", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "envFrom"} {
+			delete(container, k)
+		}
+		container["image"], container["imagePullPolicy"] = Image, "IfNotPresent"
+		container["env"] = []any{map[string]any{"name": "ECHO_CONFIG", "value": string(b)}}
+		container["securityContext"] = map[string]any{"runAsUser": int64(0)} // ports below 1024
+		containers[i] = container
+	}
+	if err := unstructured.SetNestedSlice(u.Object, containers, "spec", "template", "spec", "containers"); err != nil {
+		return // an object without containers is applied as it is
+	}
+}
+
+// The namespace outside of every mesh.
+const outsideNamespace = "outside"
+
+// outside makes the namespace outside, with a client that answers "outside" too, and a schema for Argo's Rollouts, whose
+// controller is not there.
+func (t *run) outside(ctx context.Context) error {
+	labels := map[string]any{"app": "client"}
+	config, err := json.Marshal(echoConfig{Identity: "outside", Listens: []echoListen{{8080, "http"}}})
+	if err != nil {
+		return err
+	}
+	for _, o := range []map[string]any{
+		{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": outsideNamespace}},
+		{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "client", "namespace": outsideNamespace}, "spec": map[string]any{
+			"selector": map[string]any{"matchLabels": labels},
+			"template": map[string]any{"metadata": map[string]any{"labels": labels}, "spec": map[string]any{"containers": []any{map[string]any{
+				"name": "client", "image": Image, "imagePullPolicy": "IfNotPresent", "env": []any{map[string]any{"name": "ECHO_CONFIG", "value": string(config)}},
+			}}}},
+		}},
+		{"apiVersion": "v1", "kind": "Service", "metadata": map[string]any{"name": "echo", "namespace": outsideNamespace}, "spec": map[string]any{
+			"selector": labels, "ports": []any{map[string]any{"port": int64(8080)}},
+		}},
+		{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": map[string]any{"name": "rollouts.argoproj.io"}, "spec": map[string]any{
+			"group": "argoproj.io", "scope": "Namespaced",
+			"names": map[string]any{"kind": "Rollout", "plural": "rollouts", "singular": "rollout", "listKind": "RolloutList"},
+			"versions": []any{map[string]any{"name": "v1alpha1", "served": true, "storage": true, "schema": map[string]any{
+				"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+			}}},
+		}},
+	} {
+		u := &unstructured.Unstructured{Object: o}
+		if err := t.kube.apply(ctx, u); err != nil {
+			return fmt.Errorf("apply %s %s: %w", u.GetKind(), u.GetName(), err)
+		}
+	}
+	if err := wait(ctx, readyLimit, func() error { return t.kube.rolledOut(ctx, outsideNamespace, "client") }); err != nil {
+		return err
+	}
+	return wait(ctx, readyLimit, func() error {
+		_, err := t.kube.resource(schema.GroupVersionKind{Group: "argoproj.io", Version: "v1alpha1", Kind: "Rollout"}, outsideNamespace)
+		return err
+	})
+}

@@ -1,0 +1,116 @@
+// Command echo stands in for any application: it answers with its identity, forwards where it is told to, and makes requests on
+// demand. It is configured by the variable ECHO_CONFIG (see Config) and controlled at port 19999, which a mesh does not intercept.
+//
+// Every answer says who made it: the header x-echo-chain lists the identities of all applications on the way, the first one
+// called first, and x-echo-seen what the last one saw of the request.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Config says what an instance is.
+type Config struct {
+	// Identity is what it answers.
+	Identity string `json:"identity"`
+	// Listens are its ports; the protocol is http, h2c, http2, grpc or tcp. HTTP ports take HTTP/1.1 and HTTP/2 in clear text.
+	Listens []Listen `json:"listens"`
+	// Forwards are tried in order; a request that none matches is answered here.
+	Forwards []Forward `json:"forwards"`
+}
+
+// Listen is one port.
+type Listen struct {
+	Port     int    `json:"port"`
+	Protocol string `json:"protocol"`
+}
+
+// Forward passes requests on and their answers back.
+type Forward struct {
+	// When is "METHOD /prefix", "/prefix" or "any path but /prefix".
+	When string `json:"when"`
+	// To is a URL, where "<same path>" stands for the path of the request, or "host:port package.Service/Method" for gRPC.
+	To string `json:"to"`
+	// Protocol is http (also when empty), h2c or grpc.
+	Protocol string `json:"protocol"`
+	// Headers are passed on; "*" means all.
+	Headers []string `json:"headers"`
+}
+
+// controlPort is where requests are ordered and counted.
+const controlPort = 19999
+
+func main() {
+	var c Config
+	if raw := os.Getenv("ECHO_CONFIG"); raw != "" {
+		if err := json.Unmarshal([]byte(raw), &c); err != nil {
+			log.Fatalf("ECHO_CONFIG: %v", err)
+		}
+	}
+	e := newEcho(c)
+	failed := make(chan error)
+	for _, l := range c.Listens {
+		go func() { failed <- e.listen(l) }()
+	}
+	go func() { failed <- serveHTTP(fmt.Sprintf(":%d", controlPort), e.control()) }()
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	select {
+	case <-stop:
+	case err := <-failed:
+		log.Fatal(err)
+	}
+}
+
+func (e *echo) listen(l Listen) error {
+	address := fmt.Sprintf(":%d", l.Port)
+	switch l.Protocol {
+	case "grpc":
+		return e.serveGRPC(address)
+	case "tcp":
+		return e.serveTCP(address)
+	default:
+		return serveHTTP(address, http.HandlerFunc(e.answer))
+	}
+}
+
+// serveHTTP takes HTTP/1.1 and HTTP/2 in clear text on one port.
+func serveHTTP(address string, h http.Handler) error {
+	s := &http.Server{Addr: address, Handler: h, Protocols: new(http.Protocols)}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
+	return s.ListenAndServe()
+}
+
+// serveTCP answers each line with the identity.
+func (e *echo) serveTCP(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer conn.Close()
+			buf := make([]byte, 1024)
+			for {
+				if _, err := conn.Read(buf); err != nil {
+					return
+				}
+				if _, err := fmt.Fprintln(conn, e.config.Identity); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
