@@ -10,10 +10,11 @@
 //
 //   - Nothing is answered before the first snapshot, nor to a proxy without a group: absence must never look like deletion.
 //   - New clusters come first; a listener or route that needs a cluster the proxy has not acknowledged waits for it, at most five
-//     seconds. Endpoints are answered at once and wait for nothing.
-//   - Removals come in a response of their own, after every listener and route that may have used them is acknowledged.
+//     seconds, and then goes without it. Endpoints are answered at once and wait for nothing.
+//   - Removals come in a response of their own. Clusters go last, half a minute after every listener and route that may have used
+//     them is acknowledged, because connections of a replaced filter chain still use them.
 //   - A name that does not exist is answered by type: an empty assignment, a route configuration without hosts, a removal for
-//     secrets.
+//     secrets. What a proxy has had before is left as it was for as long as it asks for it.
 //   - A NACK quarantines the refused content, and everything else of that response is sent again.
 //   - A proxy has acknowledged a set when it has acknowledged every resource of it with exactly that content.
 //

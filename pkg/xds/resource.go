@@ -70,20 +70,24 @@ type Set struct {
 	// Version is the hash of the names and versions of all resources.
 	Version string
 	byType  map[string]map[string]*Resource
+	sorted  map[string][]*Resource
 }
 
 // NewSet collects resources. Of two with the same type and name the last one counts.
 func NewSet(resources ...*Resource) *Set {
-	s := &Set{byType: map[string]map[string]*Resource{}}
+	s := &Set{byType: map[string]map[string]*Resource{}, sorted: map[string][]*Resource{}}
 	for _, r := range resources {
 		if s.byType[r.Type] == nil {
 			s.byType[r.Type] = map[string]*Resource{}
 		}
 		s.byType[r.Type][r.Name] = r
 	}
+	for t, byName := range s.byType {
+		s.sorted[t] = slices.SortedFunc(maps.Values(byName), func(a, b *Resource) int { return strings.Compare(a.Name, b.Name) })
+	}
 	var sb strings.Builder
 	for _, t := range order {
-		for _, r := range s.Resources(t) {
+		for _, r := range s.sorted[t] {
 			sb.WriteString(t + "\x00" + r.Name + "\x00" + r.Version + "\x00")
 		}
 	}
@@ -91,10 +95,8 @@ func NewSet(resources ...*Resource) *Set {
 	return s
 }
 
-// Resources returns the resources of one type, sorted by name.
-func (s *Set) Resources(typeURL string) []*Resource {
-	return slices.SortedFunc(maps.Values(s.byType[typeURL]), func(a, b *Resource) int { return strings.Compare(a.Name, b.Name) })
-}
+// Resources returns the resources of one type, sorted by name. The slice is shared and must not be modified.
+func (s *Set) Resources(typeURL string) []*Resource { return s.sorted[typeURL] }
 
 // Get returns one resource, nil if there is none.
 func (s *Set) Get(typeURL, name string) *Resource { return s.byType[typeURL][name] }

@@ -12,7 +12,6 @@ type response struct {
 	request   *discoveryv3.DeltaDiscoveryRequest
 	resources []*discoveryv3.Resource
 	removed   []string
-	pending   map[string]string
 }
 
 // GetDeltaDiscoveryResponse returns the message; the resources in it are shared and must not be modified.

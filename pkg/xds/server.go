@@ -28,6 +28,9 @@ type Options struct {
 	MaxAge time.Duration
 	// Grace is how long a stream outlives its credential. Zero means 5 minutes.
 	Grace time.Duration
+	// Linger is how long a cluster that nothing uses any more is left in place: connections of a replaced filter chain are closed at
+	// their next response, and until then they use what they were set up with. Zero means 30 seconds.
+	Linger time.Duration
 	// Unknown is how long a proxy without a group is kept waiting before the stream is refused. Zero means 10 seconds.
 	Unknown time.Duration
 }
@@ -40,6 +43,7 @@ func (o Options) withDefaults() Options {
 	}
 	set(&o.MaxAge, 30*time.Minute)
 	set(&o.Grace, 5*time.Minute)
+	set(&o.Linger, 30*time.Second)
 	set(&o.Unknown, 10*time.Second)
 	return o
 }
@@ -91,10 +95,12 @@ func (s *Server) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryServi
 		return err
 	}
 	proxy.Claimed = first.GetNode().GetId()
+	first.Node = nil
 	ctx, cancel := context.WithCancelCause(g.Context())
 	defer cancel(nil)
 	now := time.Now()
 	st := newStream(s.cache, proxy, now, cancel)
+	st.linger = s.opts.Linger
 	defer time.AfterFunc(s.age(proxy, now), func() { cancel(errEnded) }).Stop()
 	defer time.AfterFunc(s.opts.Unknown, st.giveUp).Stop()
 	s.cache.add(st)
@@ -149,7 +155,8 @@ func (w watcher) OnStreamDeltaResponse(_ int64, _ *discoveryv3.DeltaDiscoveryReq
 
 type deltaServer = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer
 
-// conn is a stream whose first message has been read already.
+// conn is a stream whose first message has been read already. Of what a proxy says about itself nothing is kept: Envoy lists all its
+// extensions, which would take more memory than everything else of a stream.
 type conn struct {
 	deltaServer
 	first *discoveryv3.DeltaDiscoveryRequest
@@ -167,10 +174,9 @@ func (c *conn) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) {
 	if m != nil {
 		return m, nil
 	}
-	return c.deltaServer.Recv()
-}
-
-// Send sends a response.
-func (c *conn) Send(r *discoveryv3.DeltaDiscoveryResponse) error {
-	return c.deltaServer.Send(r)
+	m, err := c.deltaServer.Recv()
+	if m != nil {
+		m.Node = nil
+	}
+	return m, err
 }

@@ -13,7 +13,7 @@ import (
 	cachev3 "github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 )
 
-// holdLimit bounds how long a listener or route waits for the clusters it needs.
+// holdLimit bounds how long a listener or route waits for a cluster it needs.
 const holdLimit = 5 * time.Second
 
 // stream is the state of one connection: what the proxy has, what it was sent, and what it waits for. It is the ConfigWatcher behind
@@ -35,28 +35,16 @@ type stream struct {
 	acked string
 	moved bool
 	nacks int
-	// holds is when a listener or route first had to wait; released says that it waited long enough.
-	holds    *time.Timer
-	released bool
-}
-
-// typeState is one resource type of a stream.
-type typeState struct {
-	typeURL string
-	// names are the subscribed names; nil for the types of which everything is sent.
-	names map[string]struct{}
-	// watch is the request that waits for an answer, nil while a response is on its way.
-	watch    *discoveryv3.DeltaDiscoveryRequest
-	out      chan cachev3.DeltaResponse
-	answered bool
-	// known is what the proxy has acknowledged, by name; a name known to be absent has an empty version.
-	known map[string]string
-	// pending is what the last response carried and the proxy has not yet replied to; removed names have an empty version.
-	pending map[string]string
-	nonce   string
-	refused map[string]Refusal
-	// single sends one resource at a time, to find the one that is refused.
-	single bool
+	// waits are the clusters that the proxy lacks and some listener or route needs, with the end of the wait for them.
+	waits map[string]time.Time
+	// held counts the listeners and routes that wait.
+	held int
+	// surplus are the clusters that nothing uses any more, with the time of their removal, linger after that was seen.
+	surplus map[string]time.Time
+	linger  time.Duration
+	// next is when there is something to do without anybody asking; zero for never.
+	next  time.Time
+	timer *time.Timer
 }
 
 func newStream(c *Cache, p Proxy, now time.Time, stop context.CancelCauseFunc) *stream {
@@ -65,18 +53,25 @@ func newStream(c *Cache, p Proxy, now time.Time, stop context.CancelCauseFunc) *
 
 // refresh takes a new snapshot over. A proxy that has no group any more keeps what it has.
 func (s *stream) refresh(snap *Snapshot) {
-	group, ok := snap.GroupOf(s.proxy.ID)
-	set := snap.Sets[group]
-	if !ok || set == nil {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.set == set {
-		return
+	if s.adopt(snap) {
+		s.answer()
+	}
+}
+
+// adopt makes the proxy's set of the snapshot the one that is served. It is false when nothing changes thereby.
+func (s *stream) adopt(snap *Snapshot) bool {
+	if snap == nil {
+		return false
+	}
+	group, ok := snap.GroupOf(s.proxy.ID)
+	set := snap.Sets[group]
+	if !ok || set == nil || s.set == set && s.group == group {
+		return false
 	}
 	s.group, s.set = group, set
-	s.answer()
+	return true
 }
 
 // CreateWatch is for the state-of-the-world protocol, which is not served.
@@ -90,23 +85,21 @@ func (s *stream) CreateDeltaWatch(req *cachev3.DeltaRequest, sub cachev3.Subscri
 	defer s.mu.Unlock()
 	t := s.types[req.GetTypeUrl()]
 	if t == nil {
-		t = &typeState{typeURL: req.GetTypeUrl(), known: map[string]string{}, refused: map[string]Refusal{}}
+		t = newTypeState(req.GetTypeUrl())
 		s.types[t.typeURL] = t
-		if !s.distrusted[t.typeURL] {
-			for name, version := range sub.ReturnedResources() {
-				t.known[strings.Clone(name)] = version
+		for name, version := range sub.ReturnedResources() {
+			if s.distrusted[t.typeURL] {
+				version = unsure
 			}
+			t.known[strings.Clone(name)] = version
 		}
 	} else {
-		// A name asked for again is sent again.
-		for _, name := range req.GetResourceNamesSubscribe() {
-			delete(t.known, name)
-		}
+		t.again(req.GetResourceNamesSubscribe())
 	}
 	if !wildcard(t.typeURL) {
-		s.subscribe(t, sub.SubscribedResources())
+		t.subscribe(sub.SubscribedResources())
 	}
-	t.watch, t.out = req, out
+	t.out = out
 	s.answer()
 	return func() { s.cancel(t) }, nil
 }
@@ -115,20 +108,7 @@ func (s *stream) CreateDeltaWatch(req *cachev3.DeltaRequest, sub cachev3.Subscri
 func (s *stream) cancel(t *typeState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.watch = nil
-}
-
-// subscribe takes the subscribed names over and forgets what is no longer wanted.
-func (s *stream) subscribe(t *typeState, names map[string]struct{}) {
-	t.names = make(map[string]struct{}, len(names))
-	for name := range names {
-		t.names[name] = struct{}{}
-	}
-	for name := range t.known {
-		if _, ok := t.names[name]; !ok {
-			delete(t.known, name)
-		}
-	}
+	t.out = nil
 }
 
 // reply takes a request's acknowledgement or refusal into account, before the request itself.
@@ -136,140 +116,102 @@ func (s *stream) reply(req *discoveryv3.DeltaDiscoveryRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.types[req.GetTypeUrl()]
-	if t == nil || t.pending == nil || req.GetResponseNonce() == "" || req.GetResponseNonce() != t.nonce {
+	if t == nil {
+		return
+	}
+	d := t.take(req.GetResponseNonce())
+	if d == nil {
 		return
 	}
 	if detail := req.GetErrorDetail(); detail != nil {
 		s.nacks++
-		t.refuse(detail.GetMessage())
+		t.refuse(d, detail.GetMessage())
 		s.cache.signal()
 	} else {
-		for name, version := range t.pending {
-			if version == "" && wildcard(t.typeURL) {
-				delete(t.known, name)
-			} else {
-				t.known[name] = version
-			}
-			delete(t.refused, name)
-		}
+		t.acknowledge(d)
 	}
-	t.pending = nil
 }
 
 // sent notes the nonce of the response that the library is about to send.
 func (s *stream) sent(typeURL, nonce string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t := s.types[typeURL]; t != nil {
-		t.nonce = nonce
+	t := s.types[typeURL]
+	if t == nil {
+		return
 	}
-}
-
-// refuse quarantines what a NACK is about: the resources it names, else the only one of the response. If neither tells, the
-// resources are sent again one by one. What was in the response beside them is unknown from now on and is sent again too.
-func (t *typeState) refuse(text string) {
-	found := false
-	for name, version := range t.pending {
-		delete(t.known, name)
-		if mentions(text, name) || len(t.pending) == 1 {
-			t.refused[name] = Refusal{Type: t.typeURL, Name: name, Version: version, Message: text}
-			found = true
+	for _, d := range t.flight {
+		if d.nonce == "" {
+			d.nonce = nonce
+			return
 		}
 	}
-	t.single = !found
-}
-
-// mentions is true when text contains name as a whole word.
-func mentions(text, name string) bool {
-	for rest := text; ; {
-		i := strings.Index(rest, name)
-		if i < 0 || name == "" {
-			return false
-		}
-		end := i + len(name)
-		if (i == 0 || !wordByte(rest[i-1])) && (end == len(rest) || !wordByte(rest[end])) {
-			return true
-		}
-		rest = rest[end:]
-	}
-}
-
-func wordByte(b byte) bool {
-	return b == '_' || b == '-' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
 }
 
 // answer sends whatever can be sent now, type by type in order, and updates what counts as acknowledged.
 func (s *stream) answer() {
-	if s.set == nil {
-		snap := s.cache.last.Load()
-		if snap == nil {
-			return
-		}
-		group, ok := snap.GroupOf(s.proxy.ID)
-		set := snap.Sets[group]
-		if !ok || set == nil {
-			return
-		}
-		s.group, s.set = group, set
+	if s.set == nil && !s.adopt(s.cache.last.Load()) {
+		return
 	}
-	held := false
+	now := time.Now()
+	s.next = time.Time{}
+	s.await(now)
 	for _, typeURL := range order {
 		t := s.types[typeURL]
-		if t == nil || t.watch == nil || t.pending != nil {
+		if t == nil || !t.free() {
 			continue
 		}
-		if typeURL == EndpointType && !s.answeredClusters() {
+		if c := s.types[ClusterType]; typeURL == EndpointType && c != nil && !c.answered {
 			continue // on a new stream clusters come before their endpoints
 		}
-		waits := s.answerType(t)
-		held = held || waits
+		s.answerType(t, now)
 	}
-	s.hold(held)
+	s.wake(now)
 	s.settle()
 }
 
-func (s *stream) answeredClusters() bool {
-	c := s.types[ClusterType]
-	return c == nil || c.answered
-}
-
-// answerType sends one response if there is something to say. It is true when resources of the type wait for clusters.
-func (s *stream) answerType(t *typeState) (held bool) {
-	resp := &response{request: t.watch, pending: map[string]string{}}
+// answerType sends one response if there is something to say.
+func (s *stream) answerType(t *typeState, now time.Time) {
+	resp := &response{request: t.request}
+	content := map[string]string{}
+	held := false
 	for _, r := range s.wanted(t) {
-		if version, ok := t.known[r.Name]; ok && version == r.Version {
+		if version, ok := t.told(r.Name); ok && version == r.Version || t.quarantined(r.Name, r.Version) {
 			continue
 		}
-		if bad, ok := t.refused[r.Name]; ok && bad.Version == r.Version {
-			continue
-		}
-		if !s.warm(r) {
+		if !s.ready(r, now) {
 			held = true
 			continue
 		}
 		resp.resources = append(resp.resources, r.wire)
-		resp.pending[r.Name] = r.Version
+		content[r.Name] = r.Version
 		if t.single {
 			break
 		}
 	}
-	if len(resp.resources) == 0 {
+	if len(resp.resources) == 0 && !held {
 		t.single = false
-		s.removals(t, resp)
+		resp.removed = s.removals(t, now)
+		for _, name := range resp.removed {
+			content[name] = ""
+		}
 	}
-	first := !t.answered && wildcard(t.typeURL) && len(t.known) == 0
-	if len(resp.resources) == 0 && len(resp.removed) == 0 && !first {
-		t.answered = t.answered || len(t.known) > 0
-		return held
+	// The first answer ends Envoy's waiting even when it is empty; a proxy that comes back with something does not wait.
+	first := !t.answered && wildcard(t.typeURL) && len(t.known) == 0 && !held
+	t.answered = t.answered || !held
+	if len(content) == 0 && !first {
+		return
 	}
-	t.answered, t.pending, t.watch, t.nonce = true, resp.pending, nil, ""
-	s.moved = true
+	t.answered = true
+	t.flight = append(t.flight, &delivery{content: content})
+	// A cluster that nothing uses makes no difference to what the proxy does.
+	s.moved = s.moved || t.typeURL != ClusterType || len(resp.removed) == 0
 	t.out <- resp
-	return held
 }
 
-// wanted are the resources of a type that the proxy should have, sorted by name. Names that do not exist stand for something that
-// ends Envoy's waiting without breaking anything.
+// wanted are the resources of a type that the proxy should have, sorted by name. A name that does not exist, and of which the proxy
+// never had anything, stands for something that ends Envoy's waiting. What the proxy has stays: an old version of a cluster goes on
+// using its endpoints until the new one is warm, and a chain that is drained goes on using its routes.
 func (s *stream) wanted(t *typeState) []*Resource {
 	if wildcard(t.typeURL) {
 		return s.set.Resources(t.typeURL)
@@ -278,8 +220,10 @@ func (s *stream) wanted(t *typeState) []*Resource {
 	for name := range t.names {
 		if r := s.set.Get(t.typeURL, name); r != nil {
 			out = append(out, r)
-		} else if r := absent(t.typeURL, name); r != nil {
-			out = append(out, r)
+		} else if _, told := t.told(name); !told {
+			if r := absent(t.typeURL, name); r != nil {
+				out = append(out, r)
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b *Resource) int { return strings.Compare(a.Name, b.Name) })
@@ -287,7 +231,7 @@ func (s *stream) wanted(t *typeState) []*Resource {
 }
 
 // absent returns what stands for a name that does not exist: an assignment without endpoints, or a route configuration
-// without hosts. A removal would leave endpoints in place, and make a listener wait for ever.
+// without hosts. A removal would make a listener wait for ever.
 func absent(typeURL, name string) *Resource {
 	var r *Resource
 	var err error
@@ -303,56 +247,37 @@ func absent(typeURL, name string) *Resource {
 	return r
 }
 
-// warm is true when every cluster that r needs is one the proxy has acknowledged, or has waited for long enough. A cluster
-// that the proxy refused keeps its routes back for good.
-func (s *stream) warm(r *Resource) bool {
-	clusters := s.types[ClusterType]
-	if len(r.Needs) == 0 || clusters == nil {
-		return true
-	}
-	for _, name := range r.Needs {
-		if _, ok := clusters.known[name]; ok {
-			continue
-		}
-		if _, refused := clusters.refused[name]; refused || !s.released {
-			return false
-		}
-	}
-	return true
-}
-
-// removals adds what the proxy has and should not have. Clusters go last, when no listener or route can use them any more.
-func (s *stream) removals(t *typeState, resp *response) {
+// removals are what the proxy has and should not have. Clusters go last, when no listener or route can use them any more.
+func (s *stream) removals(t *typeState, now time.Time) []string {
+	var out []string
 	switch {
-	case wildcard(t.typeURL):
-		if t.typeURL == ClusterType && !(s.current(ListenerType) && s.current(RouteType)) {
-			return
-		}
+	case t.typeURL == ClusterType:
+		return s.unused(t, now)
+	case t.typeURL == ListenerType:
 		for name := range t.known {
-			if s.set.Get(t.typeURL, name) == nil {
-				resp.removed = append(resp.removed, name)
+			if version, ok := t.told(name); ok && version != "" && s.set.Get(t.typeURL, name) == nil {
+				out = append(out, name)
 			}
 		}
 	case t.typeURL == SecretType:
 		for name := range t.names {
-			if version, told := t.known[name]; s.set.Get(t.typeURL, name) == nil && (!told || version != "") {
-				resp.removed = append(resp.removed, name)
+			if version, ok := t.told(name); s.set.Get(t.typeURL, name) == nil && (!ok || version != "") && !t.quarantined(name, "") {
+				out = append(out, name)
 			}
 		}
 	}
-	slices.Sort(resp.removed)
-	for _, name := range resp.removed {
-		resp.pending[name] = ""
-	}
+	slices.Sort(out)
+	return out
 }
 
-// current is true when the proxy has acknowledged everything of a type that it is to have now.
+// current is true when the proxy has acknowledged everything of a type that it is to have now. Clusters that nothing uses may be there
+// beside.
 func (s *stream) current(typeURL string) bool {
 	t := s.types[typeURL]
 	if t == nil {
 		return len(s.set.byType[typeURL]) == 0
 	}
-	if t.pending != nil {
+	if len(t.flight) > 0 {
 		return false
 	}
 	for name, r := range s.set.byType[typeURL] {
@@ -360,29 +285,7 @@ func (s *stream) current(typeURL string) bool {
 			return false
 		}
 	}
-	if wildcard(typeURL) {
-		return len(t.known) == len(s.set.byType[typeURL])
-	}
-	return true
-}
-
-// hold starts or ends the wait for clusters.
-func (s *stream) hold(held bool) {
-	switch {
-	case !held:
-		if s.holds != nil {
-			s.holds.Stop()
-			s.holds = nil
-		}
-		s.released = false
-	case s.holds == nil:
-		s.holds = time.AfterFunc(holdLimit, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.released = true
-			s.answer()
-		})
-	}
+	return typeURL != ListenerType || len(t.known) == len(s.set.byType[typeURL])
 }
 
 // settle notes whether the proxy has acknowledged the whole set.
@@ -402,16 +305,16 @@ func (s *stream) settle() {
 	s.cache.signal()
 }
 
-// unreliable returns the types whose last response was refused.
+// unreliable ends the timer and returns the types of which Envoy will report versions that it does not have.
 func (s *stream) unreliable() map[string]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.holds != nil {
-		s.holds.Stop()
+	if s.timer != nil {
+		s.timer.Stop()
 	}
 	var bad map[string]bool
 	for typeURL, t := range s.types {
-		if len(t.refused) > 0 || t.single {
+		if t.doubted {
 			if bad == nil {
 				bad = map[string]bool{}
 			}
@@ -425,29 +328,23 @@ func (s *stream) unreliable() map[string]bool {
 func (s *stream) state() StreamState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := StreamState{Proxy: s.proxy, Group: s.group, Connected: s.connected, AckedSet: s.acked, NACKs: s.nacks}
+	out := StreamState{Proxy: s.proxy, Group: s.group, Connected: s.connected, AckedSet: s.acked, NACKs: s.nacks, Held: s.held}
 	if s.set == nil {
 		return out
 	}
 	out.SetVersion = s.set.Version
-	if s.moved && s.acked == s.set.Version {
+	if snap := s.cache.last.Load(); snap != nil {
+		if next := snap.Sets[s.group]; next != nil {
+			out.SetVersion = next.Version // about to be sent
+		}
+	}
+	if s.moved && s.acked == out.SetVersion {
 		out.AckedSet = "" // on the way back to what it had before
 	}
-	for _, typeURL := range order {
-		t := s.types[typeURL]
-		if t == nil {
-			continue
-		}
+	for typeURL, t := range s.types {
 		for name, r := range t.refused {
 			if want := s.set.Get(typeURL, name); want != nil && want.Version == r.Version {
 				out.Refused = append(out.Refused, r)
-			}
-		}
-		if typeURL == ListenerType || typeURL == RouteType {
-			for _, r := range s.wanted(t) {
-				if t.known[r.Name] != r.Version && !s.warm(r) {
-					out.Held++
-				}
 			}
 		}
 	}

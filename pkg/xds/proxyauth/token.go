@@ -185,9 +185,11 @@ func parseNodeID(id string) (string, error) {
 		id = "mesh/" + after
 	}
 	parts := strings.Split(id, "/")
-	if len(parts) != 4 || parts[0] != "mesh" || !slices.Contains([]string{"virtualNode", "virtualGateway"}, parts[2]) || parts[3] == "" {
+	if len(parts) == 4 {
+		parts[1], _, _ = strings.Cut(parts[1], "@")
+	}
+	if len(parts) != 4 || parts[0] != "mesh" || parts[1] == "" || parts[3] == "" || !slices.Contains([]string{"virtualNode", "virtualGateway"}, parts[2]) {
 		return "", status.Errorf(codes.InvalidArgument, "node.id %q must be mesh/<mesh>/virtualNode/<name> or mesh/<mesh>/virtualGateway/<name>", id)
 	}
-	parts[1], _, _ = strings.Cut(parts[1], "@")
 	return strings.Join(parts, "/"), nil
 }
