@@ -22,7 +22,8 @@ apiserver() { devcluster install && go test ./test/apiserver/... && CRDS="${CRDS
 netns() { devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/netns/...; }
 envoy() { devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/envoy/...; }
 # The cases of plain routing; the whole collection is `make test-corpus`.
-cases=(howto-k8s-alb howto-k8s-egress howto-k8s-grpc howto-k8s-http2 eks-getting-started djapp-canary argo-rollouts-e2e)
+cases=(howto-k8s-alb howto-k8s-egress howto-k8s-grpc howto-k8s-http2 eks-getting-started djapp-canary argo-rollouts-e2e
+  argo-rollouts-route-types ctrl-admission-routes)
 cluster() {
   go run ./test/demo --quick || return
   if [ -z "${CORPUS:-}" ]; then

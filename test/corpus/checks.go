@@ -36,8 +36,14 @@ func (t *run) check(ctx context.Context, c Check) error {
 		return t.checkField(ctx, c)
 	case "gone":
 		return t.checkGone(ctx, c)
+	case "log":
+		return t.checkLog(ctx, c)
+	case "stat":
+		return t.checkStat(ctx, c)
+	case "admission":
+		return t.checkAdmission(ctx, c)
 	default:
-		return fmt.Errorf("checks of kind %s are not supported yet", c.Kind)
+		return notYet(fmt.Sprintf("checks of kind %s", c.Kind))
 	}
 }
 
@@ -122,7 +128,7 @@ func (t *run) source(ctx context.Context, from string) (string, error) {
 	if app, ok := strings.CutPrefix(from, "app:"); ok {
 		ns, name, _ = strings.Cut(app, "/")
 	} else if from != "outside" {
-		return "", fmt.Errorf("from %q is not supported yet", from)
+		return "", notYet(fmt.Sprintf("from %q", from))
 	}
 	pods, err := t.kube.pods(ctx, ns, name)
 	if err != nil {
@@ -145,7 +151,7 @@ func (t *run) checkGRPC(ctx context.Context, c Check) error {
 		return err
 	}
 	if want.ResponseMetadata != nil {
-		return errors.New("responseMetadata is not supported yet")
+		return notYet("responseMetadata")
 	}
 	ip, err := t.source(ctx, c.From)
 	if err != nil {
@@ -197,7 +203,7 @@ func (t *run) checkInjection(ctx context.Context, c Check) error {
 		Proxy, Ready string
 	}
 	if err := decodeNode(&c.Expect, &want); err != nil {
-		return fmt.Errorf("not supported yet: %w", err)
+		return notYet(err.Error())
 	}
 	ns, name, _ := strings.Cut(c.Workload, "/")
 	pods, err := t.kube.pods(ctx, ns, name)

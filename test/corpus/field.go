@@ -19,7 +19,7 @@ func (t *run) checkField(ctx context.Context, c Check) error {
 		Absent    bool
 	}
 	if err := decodeNode(&c.Expect, &want); err != nil {
-		return fmt.Errorf("not supported yet: %w", err)
+		return notYet(err.Error())
 	}
 	u, err := t.get(ctx, c.Object)
 	if err != nil {

@@ -108,21 +108,20 @@ type Ref struct{ Kind, Namespace, Name string }
 
 // Check is one expectation; which fields mean something depends on the kind.
 type Check struct {
-	Kind, Basis, Note, From  string
-	Workload, Object, File   string
-	Node, Proxy, Secret, Pod string
-	Path                     string
-	Request                  yamlv3.Node
-	Expect                   yamlv3.Node
-	As                       yamlv3.Node
+	Kind, Basis, Note, From string
+	Workload, Object, File  string
+	Container, Stat, Path   string
+	Request                 yamlv3.Node
+	Expect                  yamlv3.Node
+	As                      yamlv3.Node
 	// Rest are keys of kinds that are not supported yet.
 	Rest map[string]yamlv3.Node `yaml:",inline"`
 }
 
 // kinds are those that are supported; the others fail with these words.
 var (
-	kinds    = []string{"request", "grpc", "tcp", "injection", "condition", "field", "gone"}
-	kindsYet = []string{"load", "admission", "backends", "stat", "log", "health", "metric", "certs"}
+	kinds    = []string{"request", "grpc", "tcp", "injection", "condition", "field", "gone", "admission", "stat", "log"}
+	kindsYet = []string{"load", "backends", "health", "metric", "certs"}
 )
 
 // Load reads the case in a folder. Keys that the format does not have are errors.

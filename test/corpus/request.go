@@ -65,7 +65,7 @@ func (t *run) checkRequest(ctx context.Context, c Check) error {
 		return err
 	}
 	if in.Trust != "" || want.StatusShare != nil || !want.DurationSeconds.IsZero() || strings.Contains(in.URL, "pod://") || strings.Contains(in.URL, "local://") {
-		return errors.New("trust, statusShare, durationSeconds, pod:// and local:// are not supported yet")
+		return notYet("trust, statusShare, durationSeconds, pod:// and local://")
 	}
 	ip, err := t.source(ctx, c.From)
 	if err != nil {
@@ -97,7 +97,7 @@ func (t *run) making(ctx context.Context, in request, do func() error) (int, err
 		return 0, do()
 	}
 	if !in.Make.When.IsZero() {
-		return 0, errors.New("request.make.when is not supported yet")
+		return 0, notYet("request.make.when")
 	}
 	ns, name, _ := strings.Cut(in.Make.Workload, "/")
 	pods, err := t.kube.pods(ctx, ns, name)
@@ -192,7 +192,7 @@ func (a answer) seen(g order.Group) error {
 	for k, v := range a.UpstreamSees {
 		got, known := at[k]
 		if !known {
-			return fmt.Errorf("upstreamSees.%s is not supported yet", k)
+			return notYet(fmt.Sprintf("upstreamSees.%s", k))
 		}
 		if got != v {
 			return fmt.Errorf("the application saw %s %q, expected %q", k, got, v)

@@ -120,7 +120,7 @@ func (t *run) prepare(ctx context.Context) error {
 		"controller settings": len(t.c.Controller) == 0,
 	} {
 		if !absent {
-			return fmt.Errorf("environment.%s is not supported yet", name)
+			return notYet(fmt.Sprintf("environment.%s", name))
 		}
 	}
 	for _, f := range t.c.Files {
@@ -188,10 +188,10 @@ func (t *run) change(ctx context.Context, s Step) error {
 		t.deployments = slices.DeleteFunc(t.deployments, func(d Ref) bool { return d == r })
 	}
 	if !s.RegisterSvids.IsZero() {
-		return errors.New("registerSvids is not supported yet")
+		return notYet("registerSvids")
 	}
 	for _, f := range s.Apply {
-		if err := t.applyFile(ctx, f); err != nil {
+		if err := t.applyFile(ctx, s, f); err != nil {
 			return err
 		}
 	}
@@ -245,8 +245,8 @@ func (t *run) patch(ctx context.Context, r Ref, kind types.PatchType, body any) 
 	return nil
 }
 
-// applyFile applies the objects of a file in order.
-func (t *run) applyFile(ctx context.Context, file string) error {
+// applyFile applies the objects of a file in order; those that the step expects to be refused may fail.
+func (t *run) applyFile(ctx context.Context, s Step, file string) error {
 	list, err := documents(filepath.Join(t.c.dir, file))
 	if err != nil {
 		return err
@@ -256,7 +256,10 @@ func (t *run) applyFile(ctx context.Context, file string) error {
 			continue
 		}
 		u = t.adapt(u)
-		if err := t.kube.apply(ctx, u); err != nil {
+		if err := t.kube.apply(ctx, u, metav1.PatchOptions{}); err != nil {
+			if t.refused(s, file, u) {
+				continue
+			}
 			return fmt.Errorf("apply %s %s/%s of %s: %w", u.GetKind(), u.GetNamespace(), u.GetName(), file, err)
 		}
 		t.applied = append(t.applied, u)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -126,7 +127,7 @@ func (t *run) outside(ctx context.Context) error {
 		}},
 	} {
 		u := &unstructured.Unstructured{Object: o}
-		if err := t.kube.apply(ctx, u); err != nil {
+		if err := t.kube.apply(ctx, u, metav1.PatchOptions{}); err != nil {
 			return fmt.Errorf("apply %s %s: %w", u.GetKind(), u.GetName(), err)
 		}
 	}
