@@ -28,11 +28,11 @@ func (r *response) GetSystemVersion() (string, error) { return "", nil }
 // GetResponseVersion is not used either.
 func (r *response) GetResponseVersion() string { return "" }
 
-// GetNextVersionMap is empty, see the type.
-func (r *response) GetNextVersionMap() map[string]string { return nil }
+// GetNextVersionMap is empty, see the type; not nil, because the library writes into it when a name is unsubscribed.
+func (r *response) GetNextVersionMap() map[string]string { return map[string]string{} }
 
 // GetReturnedResources is empty, see the type.
-func (r *response) GetReturnedResources() map[string]string { return nil }
+func (r *response) GetReturnedResources() map[string]string { return map[string]string{} }
 
 // GetContext returns a context that never ends.
 func (r *response) GetContext() context.Context { return context.Background() }

@@ -96,7 +96,10 @@ func (s *stream) CreateDeltaWatch(req *cachev3.DeltaRequest, sub cachev3.Subscri
 	} else {
 		t.again(req.GetResourceNamesSubscribe())
 	}
-	if !wildcard(t.typeURL) {
+	if wildcard(t.typeURL) {
+		// The protocol: a name unsubscribed by a client that gets everything is to be sent again.
+		t.again(req.GetResourceNamesUnsubscribe())
+	} else {
 		t.subscribe(sub.SubscribedResources())
 	}
 	t.out = out

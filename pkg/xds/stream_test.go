@@ -122,6 +122,18 @@ func TestANameAskedForAgainIsSentAgain(t *testing.T) {
 	c.silence()
 }
 
+func TestAProxyMayUnsubscribeANameOfWhichItGetsEverythingAnyway(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	l.publish(cluster("c1", 1), cluster("c2", 1))
+	c := l.connect("pod")
+	c.subscribe(ClusterType, "*", "c1")
+	c.accept(ClusterType, "c1", "c2")
+	c.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: ClusterType, ResourceNamesUnsubscribe: []string{"c1"}})
+	c.accept(ClusterType, "c1")
+	c.silence()
+}
+
 func TestAProxyThatComesBackWithEverythingIsSentNothingAndCountsAsCurrent(t *testing.T) {
 	t.Parallel()
 	l := start(t)
