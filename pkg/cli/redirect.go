@@ -21,6 +21,9 @@ them. Running it again replaces the table; rules of others are not touched. It n
 		Args:    atMost(0, "no arguments, settings come from the environment"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := redirect.FromEnv(os.Getenv)
+			if err == nil {
+				err = cfg.Validate()
+			}
 			if err != nil {
 				return usageError{err}
 			}

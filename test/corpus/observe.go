@@ -193,7 +193,7 @@ func (a admission) judge(err error) error {
 	case err == nil:
 		return errors.New("accepted, but should be refused")
 	case !strings.Contains(err.Error(), a.MessageContains):
-		return fmt.Errorf("refused with %q, which does not contain %q", err, a.MessageContains)
+		return fmt.Errorf("the refusal does not contain %q: %w", a.MessageContains, err)
 	}
 	by := "schema"
 	if strings.Contains(err.Error(), "admission webhook") {

@@ -1,0 +1,107 @@
+package source
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+const manifest = `apiVersion: appmesh.k8s.aws/v1beta2
+kind: VirtualService
+metadata: {name: color}
+spec:
+  provider:
+    virtualRouter:
+      virtualRouterRef:
+        name: color
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: app}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: ignored}
+`
+
+func read(t *testing.T, text string) *Files {
+	t.Helper()
+	f, err := ReadFiles([]string{"-"}, "shop", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestDocumentsAreSortedIn(t *testing.T) {
+	t.Parallel()
+	f := read(t, manifest)
+	if len(f.Faults) > 0 || len(f.Objects.VirtualServices) != 1 || len(f.Other) != 1 || f.Skipped["v1 ConfigMap"] != 1 {
+		t.Fatalf("faults %v, services %d, workloads %d, skipped %v", f.Faults, len(f.Objects.VirtualServices), len(f.Other), f.Skipped)
+	}
+	if ns := f.Objects.VirtualServices[0].Namespace; ns != "shop" {
+		t.Errorf("an object without a namespace is in %q", ns)
+	}
+	o := mesh.Object{Kind: "VirtualService", Namespace: "shop", Name: "color"}
+	for path, want := range map[string]int{"": 1, "spec.provider.virtualRouter.virtualRouterRef.name": 8, "spec.provider.gone": 6, "spec.gone[3]": 5} {
+		if _, line := f.Position(o, path); line != want {
+			t.Errorf("%q is at line %d, want %d", path, line, want)
+		}
+	}
+}
+
+func TestFaultsNameTheirPlaceAndLoseNothingElse(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ text, want string }{
+		"a field that does not exist": {"apiVersion: appmesh.k8s.aws/v1beta2\nkind: Mesh\nmetadata: {name: m}\nspec: {egress: 1}\n", `unknown field "egress"`},
+		"a kind that does not exist":  {"apiVersion: appmesh.k8s.aws/v1beta2\nkind: VirtualThing\nmetadata: {name: m}\n", "VirtualThing"},
+		"no kind":                     {"a: 1\n", "no apiVersion and kind"},
+		"an object twice":             {"apiVersion: appmesh.k8s.aws/v1beta2\nkind: VirtualService\nmetadata: {name: color}\n", "given before"},
+		"a list":                      {"- 1\n", "not a Kubernetes object"},
+		"broken YAML":                 {"a: [\n", "line"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := read(t, manifest+"---\n"+c.text)
+			if len(f.Faults) != 1 || !strings.Contains(f.Faults[0].Message, c.want) && !strings.Contains(f.Faults[0].Error(), c.want) {
+				t.Errorf("faults %v, want one about %q", f.Faults, c.want)
+			}
+			if len(f.Faults) == 1 && f.Faults[0].Line < 17 {
+				t.Errorf("the fault is said to be at line %d", f.Faults[0].Line)
+			}
+			if len(f.Objects.VirtualServices) != 1 {
+				t.Error("the good documents are lost")
+			}
+		})
+	}
+}
+
+func TestFoldersAreReadWithEverythingBelow(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"a/mesh.yaml":   "apiVersion: appmesh.k8s.aws/v1beta2\nkind: Mesh\nmetadata: {name: one}\n",
+		"b.json":        `{"apiVersion": "appmesh.k8s.aws/v1beta2", "kind": "Mesh", "metadata": {"name": "two"}}`,
+		".git/x.yaml":   "apiVersion: appmesh.k8s.aws/v1beta2\nkind: Mesh\nmetadata: {name: hidden}\n",
+		"README.md":     "kind: Mesh",
+		"a/.swp.yaml":   "junk: [",
+		"a/empty.yaml":  "",
+		"a/list.yml":    "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: appmesh.k8s.aws/v1beta2, kind: Mesh, metadata: {name: three}}\n",
+		"a/binary.yaml": "# only a comment\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := ReadFiles([]string{dir}, "default", nil)
+	if err != nil || len(f.Faults) > 0 || len(f.Objects.Meshes) != 3 {
+		t.Errorf("%d Meshes, faults %v, error %v", len(f.Objects.Meshes), f.Faults, err)
+	}
+}
