@@ -2,6 +2,7 @@ package xds
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -57,7 +58,7 @@ func TestAStreamEndsByItsAgeWithoutBlame(t *testing.T) {
 		defer c.close()
 		begin := time.Now()
 		whole(c)
-		if _, ok := <-c.got; ok || c.err != io.EOF {
+		if _, ok := <-c.got; ok || !errors.Is(c.err, io.EOF) {
 			t.Errorf("ended with %v, want EOF", c.err)
 		}
 		if age := time.Since(begin); age < 48*time.Minute || age > 72*time.Minute {

@@ -253,16 +253,16 @@ func absent(typeURL, name string) *Resource {
 // removals are what the proxy has and should not have. Clusters go last, when no listener or route can use them any more.
 func (s *stream) removals(t *typeState, now time.Time) []string {
 	var out []string
-	switch {
-	case t.typeURL == ClusterType:
+	switch t.typeURL {
+	case ClusterType:
 		return s.unused(t, now)
-	case t.typeURL == ListenerType:
+	case ListenerType:
 		for name := range t.known {
 			if version, ok := t.told(name); ok && version != "" && s.set.Get(t.typeURL, name) == nil {
 				out = append(out, name)
 			}
 		}
-	case t.typeURL == SecretType:
+	case SecretType:
 		for name := range t.names {
 			if version, ok := t.told(name); s.set.Get(t.typeURL, name) == nil && (!ok || version != "") && !t.quarantined(name, "") {
 				out = append(out, name)

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// operator is the control plane as a process.
+type operator struct {
+	binary, kubeconfig, logFile                 string
+	xdsPort, peerPort, adminPort, health, stats int
+	cmd                                         *exec.Cmd
+}
+
+// build compiles the binary of the working copy.
+func build(ctx context.Context, root, dir string) (string, error) {
+	binary := filepath.Join(dir, "aftermesh")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the operator: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// start starts the process and waits until it accepts streams, which it does after its first pass.
+func (o *operator) start(ctx context.Context) error {
+	log, err := os.OpenFile(o.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	port := func(name string, n int) string { return fmt.Sprintf("--%s=%d", name, n) }
+	cmd := exec.Command(o.binary, "operator", "--init-image=aftermesh/aftermesh:bench", fmt.Sprintf("--metrics-addr=127.0.0.1:%d", o.stats),
+		port("xds-port", o.xdsPort), port("peer-port", o.peerPort), port("admin-port", o.adminPort), port("health-probe-port", o.health))
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+o.kubeconfig, "POD_NAMESPACE="+systemNamespace, "POD_NAME=bench", "POD_IP=127.0.0.1", "POD_IPS=127.0.0.1")
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the operator: %w", err)
+	}
+	o.cmd = cmd
+	const patience = time.Minute
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		conn, err := net.Dial("tcp", o.address())
+		if err == nil {
+			return conn.Close()
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			return fmt.Errorf("the operator does not serve: %w; its log: %s", err, o.tail())
+		}
+	}
+}
+
+func (o *operator) address() string { return fmt.Sprintf("127.0.0.1:%d", o.xdsPort) }
+
+// kill ends the process as the kernel does when memory is short.
+func (o *operator) kill() {
+	if o.cmd != nil {
+		_ = o.cmd.Process.Kill()
+		_ = o.cmd.Wait()
+		o.cmd = nil
+	}
+}
+
+// tail is the end of the log.
+func (o *operator) tail() string {
+	b, err := os.ReadFile(o.logFile)
+	if err != nil {
+		return err.Error()
+	}
+	const enough = 2000
+	return string(b[max(0, len(b)-enough):])
+}
+
+// memory returns the resident set and its anonymous part, in bytes.
+func (o *operator) memory() (rss, anon int64, err error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/status", o.cmd.Process.Pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		name, value, _ := strings.Cut(s.Text(), ":")
+		n, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		switch name {
+		case "VmRSS":
+			rss = n << 10
+		case "RssAnon":
+			anon = n << 10
+		}
+	}
+	return rss, anon, nil
+}
+
+// gauge reads one value of the operator's metrics.
+func (o *operator) gauge(name string) (float64, error) {
+	resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", o.stats))
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	for s := bufio.NewScanner(resp.Body); s.Scan(); {
+		if rest, ok := strings.CutPrefix(s.Text(), name+" "); ok {
+			return strconv.ParseFloat(rest, 64)
+		}
+	}
+	return 0, fmt.Errorf("no metric %s", name)
+}
+
+// cpu returns the processor time used so far.
+func (o *operator) cpu() (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", o.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	// The name of the program, in parentheses, may hold blanks; utime and stime are the 12th and 13th field after it.
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	const utime, stime, tick = 11, 12, 10 * time.Millisecond
+	var total int64
+	for _, i := range []int{utime, stime} {
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return time.Duration(total) * tick, nil
+}
+
+// loadAverage tells whether the machine does anything else.
+func loadAverage() float64 {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.ParseFloat(strings.Fields(string(b))[0], 64)
+	return n
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
