@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -28,8 +29,11 @@ const (
 	settling = 400 * time.Millisecond
 	// election is how long after taking the lead nothing is lowered: streams may not have found their way to a replica yet.
 	election = 30 * time.Second
-	// gather merges the acknowledgements of many proxies into one computation.
-	gather = 15 * time.Millisecond
+	// gather merges the acknowledgements of many proxies into one computation; with much to compute it is gatherFactor times
+	// as long as the last one took, at most gatherMost, so that statuses never take more than a quarter of a core.
+	gather       = 15 * time.Millisecond
+	gatherFactor = 3
+	gatherMost   = 300 * time.Millisecond
 	// recheck is how long a difference that was put off may wait.
 	recheck = 200 * time.Millisecond
 )
@@ -69,7 +73,9 @@ func (w *statusWriter) Start(ctx context.Context) error {
 	w.elected, w.refilled, w.budget = time.Now(), time.Now(), writesPerSecond
 	w.memory = map[mesh.Object]*memory{}
 	for {
+		start := time.Now()
 		again := w.pass(ctx)
+		rest := min(max(gather, gatherFactor*time.Since(start)), gatherMost)
 		var timer <-chan time.Time
 		if again {
 			timer = time.After(recheck)
@@ -84,7 +90,7 @@ func (w *statusWriter) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(gather):
+		case <-time.After(rest):
 		}
 	}
 }
@@ -97,7 +103,9 @@ func (w *statusWriter) pass(ctx context.Context) (again bool) {
 	}
 	now := time.Now()
 	in := status.Input{Objects: w.current(w.objects()), Result: s.Result, Introduced: s.Introduced, Proxies: w.proxies(), ARN: w.arn}
-	for _, d := range status.Compute(in) {
+	desired := status.Compute(in)
+	w.forget(desired)
+	for _, d := range desired {
 		if s.Generation(d.ID) != d.Object.GetGeneration() {
 			again = true // the next pass of the pipeline will know this generation
 			continue
@@ -154,6 +162,18 @@ func overlay[T meshv1beta2.Object](w *statusWriter, list []T) []T {
 		}
 	}
 	return out
+}
+
+// forget drops what is known about objects that are gone.
+func (w *statusWriter) forget(desired []status.Desired) {
+	if len(w.memory) <= len(desired) {
+		return
+	}
+	there := make(map[mesh.Object]bool, len(desired))
+	for _, d := range desired {
+		there[d.ID] = true
+	}
+	maps.DeleteFunc(w.memory, func(o mesh.Object, _ *memory) bool { return !there[o] })
 }
 
 func (w *statusWriter) remember(d status.Desired) *memory {

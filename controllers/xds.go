@@ -173,7 +173,7 @@ func (op *operator) forwardSignals(ctx context.Context) error {
 func (op *operator) proxyStates() map[string]status.ProxyState {
 	out := map[string]status.ProxyState{}
 	for _, row := range op.rows() {
-		st := status.ProxyState{Acked: op.pipeline.AckedThrough(row.Group, row.AckedSet), Unknown: row.Unknown, Rejected: row.Rejected}
+		st := status.ProxyState{Acked: op.pipeline.AckedThrough(row.Group, row.AckedSet, row.SetVersion), Unknown: row.Unknown, Rejected: row.Rejected}
 		if had, ok := out[row.Pod]; !ok || had.Acked < st.Acked {
 			out[row.Pod] = st
 		}

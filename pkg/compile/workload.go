@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
@@ -88,7 +89,7 @@ func (b *builder) compileOutbound(n *node, w *mesh.Workload) {
 // regard to case, appears twice.
 func (b *builder) freeHost(n *node, taken map[string]*mesh.Service, s *mesh.Service, port uint32) bool {
 	name := strings.ToLower(s.Name)
-	names := []string{name, fmt.Sprintf("%s:%d", name, port)}
+	names := [2]string{name, name + ":" + strconv.FormatUint(uint64(port), 10)}
 	for _, h := range names {
 		if other := taken[h]; other != nil {
 			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonHostnameConflict, Path: "spec.backends",

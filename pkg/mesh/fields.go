@@ -5,20 +5,31 @@ import (
 	"sync"
 )
 
-var fieldCache sync.Map // reflect.Type to []int
+// plan says how a struct type is hashed.
+type plan struct {
+	// fields are the indexes of the exported fields that take part.
+	fields []int
+	// fingerprint is the index of a field Fingerprint of type Hash, -1 if there is none.
+	fingerprint int
+}
 
-// hashedFields returns the indexes of the exported fields of t that take part in fingerprints.
-func hashedFields(t reflect.Type) []int {
-	if c, ok := fieldCache.Load(t); ok {
-		return c.([]int)
+var plans sync.Map // reflect.Type to *plan
+
+// planOf returns the plan of a struct type, made at first use.
+func planOf(t reflect.Type) *plan {
+	if c, ok := plans.Load(t); ok {
+		return c.(*plan)
 	}
-	var idx []int
+	p := &plan{fingerprint: -1}
 	for i := range t.NumField() {
 		f := t.Field(i)
+		if f.Name == "Fingerprint" && f.Type == hashType {
+			p.fingerprint = i
+		}
 		if f.IsExported() && f.Tag.Get("hash") != "-" {
-			idx = append(idx, i)
+			p.fields = append(p.fields, i)
 		}
 	}
-	fieldCache.Store(t, idx)
-	return idx
+	plans.Store(t, p)
+	return p
 }

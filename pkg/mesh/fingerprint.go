@@ -97,10 +97,11 @@ func (e *encoder) pointer(v reflect.Value) {
 	e.buf = append(e.buf, 1)
 	elem := v.Elem()
 	if elem.Kind() == reflect.Struct {
-		if f := elem.FieldByName("Fingerprint"); f.IsValid() && f.Type() == hashType && !f.IsZero() {
-			h := f.Interface().(Hash)
-			e.buf = append(e.buf, h[:]...)
-			return
+		if i := planOf(elem.Type()).fingerprint; i >= 0 {
+			if f := elem.Field(i); !f.IsZero() {
+				e.buf = append(e.buf, f.Bytes()...)
+				return
+			}
 		}
 	}
 	e.value(elem)
@@ -111,7 +112,7 @@ func (e *encoder) structure(v reflect.Value) {
 		e.buf = binary.AppendVarint(e.buf, v.Interface().(time.Time).UnixNano())
 		return
 	}
-	for _, i := range hashedFields(v.Type()) {
+	for _, i := range planOf(v.Type()).fields {
 		e.value(v.Field(i))
 	}
 }

@@ -187,7 +187,8 @@ type OutboundPort struct {
 // OutboundService is one service on an outbound port.
 type OutboundService struct {
 	Service *Service
-	Port    *ServicePort
+	// Port is the service's port of that number; the service's fingerprint covers it.
+	Port *ServicePort `hash:"-"`
 	// Addresses restrict a TCP entry to connections to these addresses; none means any address.
 	Addresses []string
 }

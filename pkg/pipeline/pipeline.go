@@ -169,14 +169,21 @@ func (p *Pipeline) remember(s *Snapshot) {
 	}
 }
 
-// AckedThrough returns the newest snapshot of which a proxy of the group runs everything when it has acknowledged the content
-// with the given version; 0 if that content was not published lately.
-func (p *Pipeline) AckedThrough(group, version string) uint64 {
+// AckedThrough returns the newest snapshot of which a proxy of the group runs everything, when it has acknowledged the content
+// with version acked and is being sent the content with version sent; 0 if that content was not published lately.
+//
+// Only what was published up to sent counts: a group that goes from A to B and back to A may have a proxy that acknowledged the
+// first A and is on its way to B, and that says nothing about the second A.
+func (p *Pipeline) AckedThrough(group, acked, sent string) uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.history[group]
-	for i := len(h) - 1; i >= 0; i-- {
-		if h[i].version == version {
+	i := len(h) - 1
+	for i >= 0 && h[i].version != sent {
+		i--
+	}
+	for ; i >= 0; i-- {
+		if h[i].version == acked {
 			return h[i].last
 		}
 	}
