@@ -100,6 +100,8 @@ type builder struct {
 	routeByName map[nameKey]*router
 	virtuals    map[types.NamespacedName]*virtualService
 	virtualOf   map[nameKey]*virtualService
+	// alike are the meshes in which two services may stand for one host.
+	alike map[*meshInfo]bool
 
 	workloads []*mesh.Workload
 	groups    map[string]*mesh.Group
@@ -111,11 +113,12 @@ type builder struct {
 type nameKey struct{ mesh, name string }
 
 func newBuilder(in *Objects) *builder {
+	members := len(in.VirtualNodes) + len(in.VirtualServices) + len(in.VirtualRouters) + len(in.VirtualGateways) + len(in.GatewayRoutes) + len(in.BackendGroups)
 	b := &builder{
 		in:          in,
-		meshOf:      map[mesh.Object]*meshInfo{},
+		meshOf:      make(map[mesh.Object]*meshInfo, members),
 		labels:      make(map[string]map[string]string, len(in.Namespaces)),
-		names:       map[mesh.Object]Place{},
+		names:       make(map[mesh.Object]Place, members+len(in.Meshes)+len(in.Routes)),
 		services:    make(map[serviceKey]*Service, len(in.Services)),
 		slices:      make(map[serviceKey][]*Slice, len(in.Slices)),
 		nodes:       make(map[types.NamespacedName]*node, len(in.VirtualNodes)),

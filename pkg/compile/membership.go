@@ -165,8 +165,8 @@ func (b *builder) resolveNames() {
 
 // claim returns, oldest first, the objects that have a mesh and hold their name in it, and records their places.
 func claim[T meshv1beta2.Object](b *builder, list []T) []T {
-	holders := map[nameKey]mesh.Object{}
-	var out []T
+	holders := make(map[nameKey]mesh.Object, len(list))
+	out := make([]T, 0, len(list))
 	for _, o := range byAge(list) {
 		self := objectOf(o)
 		m := b.meshOf[self]

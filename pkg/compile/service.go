@@ -2,6 +2,7 @@ package compile
 
 import (
 	"slices"
+	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
@@ -36,6 +37,25 @@ func (b *builder) compileServices() {
 		s.Sources = slices.Compact(s.Sources)
 		s.Fingerprint = mesh.Fingerprint(s)
 		v.service = s
+	}
+	b.findAlike()
+}
+
+// findAlike notes the meshes in which the hosts of two services may be the same to Envoy: names that differ by case only, or that
+// carry a port. Elsewhere names are distinct already, and nothing has to be compared per node.
+func (b *builder) findAlike() {
+	b.alike = map[*meshInfo]bool{}
+	seen := make(map[nameKey]bool, len(b.virtuals))
+	for _, o := range b.in.VirtualServices {
+		v := b.virtuals[keyOf(o)]
+		if v == nil || v.object != o {
+			continue
+		}
+		k := nameKey{v.mesh.name, strings.ToLower(v.service.Name)}
+		if seen[k] || strings.Contains(k.name, ":") {
+			b.alike[v.mesh] = true
+		}
+		seen[k] = true
 	}
 }
 

@@ -30,9 +30,9 @@ func (b *builder) compileWorkloads() {
 
 // compileBackends resolves the services a node may call.
 func (b *builder) compileBackends(n *node, w *mesh.Workload) {
-	seen := map[*mesh.Service]bool{}
+	seen := make(map[*mesh.Service]bool, len(n.object.Spec.Backends))
 	for i, be := range n.object.Spec.Backends {
-		at := fmt.Sprintf("spec.backends[%d].virtualService", i)
+		at := "spec.backends[" + strconv.Itoa(i) + "].virtualService"
 		if be.VirtualService.ClientPolicy != nil && be.VirtualService.ClientPolicy.TLS != nil {
 			b.notYet(n.self, at+".clientPolicy.tls", "TLS towards backends")
 		}
@@ -88,6 +88,9 @@ func (b *builder) compileOutbound(n *node, w *mesh.Workload) {
 // freeHost claims the host names of a service on a port. Envoy refuses a route configuration in which a name, compared without
 // regard to case, appears twice.
 func (b *builder) freeHost(n *node, taken map[string]*mesh.Service, s *mesh.Service, port uint32) bool {
+	if !b.alike[n.mesh] {
+		return true
+	}
 	name := strings.ToLower(s.Name)
 	names := [2]string{name, name + ":" + strconv.FormatUint(uint64(port), 10)}
 	for _, h := range names {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"reflect"
+	"sync"
 	"time"
 )
 
@@ -19,7 +20,9 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 // `hash:"-"`. A pointer to a value with a Fingerprint field that is already set counts by that fingerprint, so that shared
 // values are hashed once. Maps, channels and functions have no place in the model and panic, as a programming error.
 func Fingerprint(v any) Hash {
-	e := encoder{buf: make([]byte, 0, 512)}
+	e := encoders.Get().(*encoder)
+	defer encoders.Put(e)
+	e.buf = e.buf[:0]
 	rv := reflect.ValueOf(v)
 	if rv.Kind() == reflect.Pointer && !rv.IsNil() {
 		rv = rv.Elem()
@@ -51,6 +54,9 @@ func hashBytes(b []byte) Hash {
 }
 
 type encoder struct{ buf []byte }
+
+// encoders are used again: a pass makes thousands of fingerprints.
+var encoders = sync.Pool{New: func() any { return &encoder{buf: make([]byte, 0, 512)} }}
 
 var (
 	timeType = reflect.TypeFor[time.Time]()

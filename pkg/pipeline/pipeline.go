@@ -133,7 +133,11 @@ func countChanged(s, prev *Snapshot) int {
 
 // introduce notes the objects whose generation is new in this pass.
 func introduce(s, prev *Snapshot) map[mesh.Object]version {
-	out := map[mesh.Object]version{}
+	size := 0
+	if prev != nil {
+		size = len(prev.introduced)
+	}
+	out := make(map[mesh.Object]version, size)
 	for o := range s.Objects.All() {
 		id := mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 		v := version{uid: string(o.GetUID()), generation: o.GetGeneration(), seq: s.Seq}

@@ -69,7 +69,8 @@ type builder struct {
 
 // collectDestinations finds each distinct destination of the workload's services, in the order of services, ports and routes.
 func (b *builder) collectDestinations() {
-	seen := map[string]bool{}
+	seen := make(map[string]bool, len(b.g.Workload.Backends))
+	b.destinations = make([]*mesh.Destination, 0, len(b.g.Workload.Backends))
 	for _, backend := range b.g.Workload.Backends {
 		for _, p := range backend.Service.Ports {
 			for _, r := range p.Routes {
