@@ -86,12 +86,14 @@ type builder struct {
 	in       *Objects
 	problems []mesh.Problem
 
-	meshes   []*meshInfo // by age
-	meshOf   map[mesh.Object]*meshInfo
-	labels   map[string]map[string]string // of namespaces
-	names    map[mesh.Object]Place
-	services map[serviceKey]*Service
-	slices   map[serviceKey][]*Slice
+	meshes []*meshInfo // by age
+	meshOf map[mesh.Object]*meshInfo
+	labels map[string]map[string]string // of namespaces
+	// designated are the meshes that select a namespace, by namespace.
+	designated map[string]designation
+	names      map[mesh.Object]Place
+	services   map[serviceKey]*Service
+	slices     map[serviceKey][]*Slice
 
 	nodes       map[types.NamespacedName]*node
 	nodeByName  map[nameKey]*node
@@ -118,6 +120,7 @@ func newBuilder(in *Objects) *builder {
 		in:          in,
 		meshOf:      make(map[mesh.Object]*meshInfo, members),
 		labels:      make(map[string]map[string]string, len(in.Namespaces)),
+		designated:  map[string]designation{},
 		names:       make(map[mesh.Object]Place, members+len(in.Meshes)+len(in.Routes)),
 		services:    make(map[serviceKey]*Service, len(in.Services)),
 		slices:      make(map[serviceKey][]*Slice, len(in.Slices)),

@@ -109,9 +109,9 @@ func (b *builder) join(o meshv1beta2.Object) *meshInfo {
 			}
 		}
 	}
-	found, problem := membership.DesignateMesh(b.in.Meshes, o.GetNamespace(), b.namespaceLabels(o.GetNamespace()))
+	found, problem := b.designate(o.GetNamespace())
 	if problem == nil {
-		return b.usableMesh(o, b.meshes[slices.IndexFunc(b.meshes, func(m *meshInfo) bool { return m.object == found })])
+		return b.usableMesh(o, found)
 	}
 	if problem.Found == 0 && b.in.Settings.Offline && len(b.meshes) == 1 {
 		m := b.meshes[0]
@@ -121,6 +121,25 @@ func (b *builder) join(o meshv1beta2.Object) *meshInfo {
 	}
 	b.problem(mesh.Problem{Object: objectOf(o), Severity: mesh.Rejected, Reason: problem.Reason, Path: "spec.meshRef", Message: problem.Message})
 	return nil
+}
+
+// designation is the mesh of a namespace, or why it has none.
+type designation struct {
+	mesh    *meshInfo
+	problem *membership.Problem
+}
+
+// designate finds the mesh that selects a namespace, once per pass.
+func (b *builder) designate(namespace string) (*meshInfo, *membership.Problem) {
+	d, known := b.designated[namespace]
+	if !known {
+		m, problem := membership.DesignateMesh(b.in.Meshes, namespace, b.namespaceLabels(namespace))
+		if d.problem = problem; problem == nil {
+			d.mesh = b.meshes[slices.IndexFunc(b.meshes, func(i *meshInfo) bool { return i.object == m })]
+		}
+		b.designated[namespace] = d
+	}
+	return d.mesh, d.problem
 }
 
 func (b *builder) usableMesh(o meshv1beta2.Object, m *meshInfo) *meshInfo {

@@ -24,27 +24,34 @@ const (
 	Flipped
 )
 
-// Merge returns a copy of the object with the desired status and how it differs from what is stored. Conditions of types that
-// are not ours are kept; a transition time moves only when its status does.
+// Merge returns how an object differs from its desired status, and a copy of it with that status; the copy is nil when nothing
+// differs. Conditions of types that are not ours are kept; a transition time moves only when its status does.
 func Merge(d Desired, now time.Time) (meshv1beta2.Object, Change) {
-	out := d.Object.DeepCopyObject().(meshv1beta2.Object)
+	have := d.Object.Common()
+	conditions, change := mergeConditions(*have.Conditions, d.Conditions, now)
+	generation := d.Object.GetGeneration()
+	if *have.ObservedGeneration == nil || **have.ObservedGeneration != generation {
+		change = max(change, Flipped)
+	}
+	setARN := have.ARN != nil && d.ARN != "" && (*have.ARN == nil || **have.ARN != d.ARN)
+	router, isRouter := d.Object.(*meshv1beta2.VirtualRouter)
+	if setARN || isRouter && !maps.Equal(router.Status.RouteARNs, d.RouteARNs) {
+		change = max(change, Flipped)
+	}
+	if change == None {
+		return nil, None
+	}
+	out, ok := d.Object.DeepCopyObject().(meshv1beta2.Object)
+	if !ok {
+		return nil, None // every kind's copy is of the same kind
+	}
 	c := out.Common()
-	change := None
-	raise := func(k Change) { change = max(change, k) }
-	conditions, worst := mergeConditions(*c.Conditions, d.Conditions, now)
-	raise(worst)
-	*c.Conditions = conditions
-	if g := out.GetGeneration(); *c.ObservedGeneration == nil || **c.ObservedGeneration != g {
-		*c.ObservedGeneration = &g
-		raise(Flipped)
-	}
-	if c.ARN != nil && d.ARN != "" && (*c.ARN == nil || **c.ARN != d.ARN) {
+	*c.Conditions, *c.ObservedGeneration = conditions, &generation
+	if setARN {
 		*c.ARN = &d.ARN
-		raise(Flipped)
 	}
-	if r, ok := out.(*meshv1beta2.VirtualRouter); ok && !maps.Equal(r.Status.RouteARNs, d.RouteARNs) {
+	if r, ok := out.(*meshv1beta2.VirtualRouter); ok {
 		r.Status.RouteARNs = d.RouteARNs
-		raise(Flipped)
 	}
 	return out, change
 }
