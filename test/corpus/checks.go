@@ -9,8 +9,10 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
+	yamlv3 "go.yaml.in/yaml/v3"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,7 +22,7 @@ import (
 )
 
 // check makes one check; nil means that it holds now.
-func (t *run) check(ctx context.Context, c Check) error {
+func (t *run) check(ctx context.Context, s Step, c Check) error {
 	switch c.Kind {
 	case "request":
 		return t.checkRequest(ctx, c)
@@ -42,6 +44,10 @@ func (t *run) check(ctx context.Context, c Check) error {
 		return t.checkStat(ctx, c)
 	case "admission":
 		return t.checkAdmission(ctx, c)
+	case "backends":
+		return t.checkBackends(ctx, c)
+	case "load":
+		return t.checkLoad(ctx, s, c)
 	default:
 		return notYet(fmt.Sprintf("checks of kind %s", c.Kind))
 	}
@@ -84,17 +90,22 @@ func value(tolerance *float64) float64 {
 	return *tolerance
 }
 
-// negative is true for checks that something does not work, which would also hold before anything was set up.
+// negative is true for checks that something does not work or is not there, which may also hold for a moment only.
 func negative(c Check) bool {
 	var e struct {
-		Status   int   `yaml:"status"`
-		Fails    bool  `yaml:"fails"`
-		Connects *bool `yaml:"connects"`
+		Status     string      `yaml:"status"`
+		GRPCStatus int         `yaml:"grpcStatus"`
+		AnsweredBy yamlv3.Node `yaml:"answeredBy"`
+		Fails      bool        `yaml:"fails"`
+		Absent     bool        `yaml:"absent"`
+		Connects   *bool       `yaml:"connects"`
 	}
-	if c.Expect.IsZero() || c.Expect.Decode(&e) != nil {
+	if c.Kind == "load" || c.Kind == "admission" || c.Expect.Kind != yamlv3.MappingNode || c.Expect.Decode(&e) != nil {
 		return false
 	}
-	return e.Fails || e.Status >= http.StatusBadRequest || e.Connects != nil && !*e.Connects || c.Kind == "gone"
+	status, err := strconv.Atoi(e.Status)
+	return c.Kind == "gone" || e.Fails || e.Absent || e.GRPCStatus != 0 || e.Status == "not True" ||
+		err == nil && status >= http.StatusBadRequest || e.Connects != nil && !*e.Connects || e.AnsweredBy.Value == "nobody"
 }
 
 // control asks the stand-in of a workload to do something.
@@ -150,9 +161,6 @@ func (t *run) checkGRPC(ctx context.Context, c Check) error {
 	if err := errors.Join(decodeNode(&c.Request, &in), decodeNode(&c.Expect, &want)); err != nil {
 		return err
 	}
-	if want.ResponseMetadata != nil {
-		return notYet("responseMetadata")
-	}
 	ip, err := t.source(ctx, c.From)
 	if err != nil {
 		return err
@@ -166,6 +174,11 @@ func (t *run) checkGRPC(ctx context.Context, c Check) error {
 	}
 	if want.AnsweredBy != "" && last(got.Chain) != want.AnsweredBy {
 		return fmt.Errorf("answered by %q, expected %q", last(got.Chain), want.AnsweredBy)
+	}
+	for name, v := range want.ResponseMetadata {
+		if m := got.Metadata[strings.ToLower(name)]; m == "" || v != "present" && m != v {
+			return fmt.Errorf("response metadata %s is %q, expected %q", name, m, v)
+		}
 	}
 	return nil
 }
@@ -193,30 +206,6 @@ func (t *run) checkTCP(ctx context.Context, c Check) error {
 	expected := strings.TrimSuffix(want.AnsweredBy, "nobody")
 	if want.AnsweredBy != "" && got.Answer != expected {
 		return fmt.Errorf("answered %q (%s), expected %q", got.Answer, got.Error, want.AnsweredBy)
-	}
-	return nil
-}
-
-// checkInjection compares what a pod looks like.
-func (t *run) checkInjection(ctx context.Context, c Check) error {
-	var want struct {
-		Proxy, Ready string
-	}
-	if err := decodeNode(&c.Expect, &want); err != nil {
-		return notYet(err.Error())
-	}
-	ns, name, _ := strings.Cut(c.Workload, "/")
-	pods, err := t.kube.pods(ctx, ns, name)
-	if err != nil {
-		return err
-	}
-	for _, p := range pods {
-		if got := proxyOf(p); got != want.Proxy {
-			return fmt.Errorf("pod %s has proxy %q, expected %q", p.Name, got, want.Proxy)
-		}
-		if got := readiness(p); want.Ready != "" && got != want.Ready {
-			return fmt.Errorf("pod %s is %s ready, expected %s", p.Name, got, want.Ready)
-		}
 	}
 	return nil
 }
@@ -273,7 +262,10 @@ func (t *run) get(ctx context.Context, object string) (*unstructured.Unstructure
 }
 
 func (t *run) checkCondition(ctx context.Context, c Check) error {
-	var want struct{ Type, Status string }
+	var want struct {
+		Type, Status    string
+		MessageContains string `yaml:"messageContains"`
+	}
 	if err := decodeNode(&c.Expect, &want); err != nil {
 		return err
 	}
@@ -281,22 +273,35 @@ func (t *run) checkCondition(ctx context.Context, c Check) error {
 	if err != nil {
 		return err
 	}
-	return conditionIs(u, want.Type, want.Status)
+	if err := conditionIs(u, want.Type, want.Status); err != nil {
+		return err
+	}
+	if message := condition(u, want.Type).message; !strings.Contains(message, want.MessageContains) {
+		return fmt.Errorf("%s: the message of condition %s is %q, which does not contain %q", c.Object, want.Type, message, want.MessageContains)
+	}
+	return nil
+}
+
+// found is one condition of a status; of an absent one the status says so.
+type found struct{ status, message string }
+
+func condition(u *unstructured.Unstructured, kind string) found {
+	list, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
+	for _, raw := range list {
+		if c, ok := raw.(map[string]any); ok && c["type"] == kind {
+			return found{fmt.Sprint(c["status"]), fmt.Sprint(c["message"])}
+		}
+	}
+	return found{status: "absent"}
 }
 
 // conditionIs compares a condition: "not True" means False, Unknown or absent; "any" only that the object is there.
 func conditionIs(u *unstructured.Unstructured, kind, want string) error {
-	list, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
-	got, message := "absent", ""
-	for _, raw := range list {
-		if c, ok := raw.(map[string]any); ok && c["type"] == kind {
-			got, message = fmt.Sprint(c["status"]), fmt.Sprint(c["message"])
-		}
-	}
-	if want == "any" || got == want || want == "not True" && got != "True" {
+	got := condition(u, kind)
+	if want == "any" || got.status == want || want == "not True" && got.status != "True" {
 		return nil
 	}
-	return fmt.Errorf("%s %s: condition %s is %s (%s), expected %s", u.GetKind(), u.GetName(), kind, got, message, want)
+	return fmt.Errorf("%s %s: condition %s is %s (%s), expected %s", u.GetKind(), u.GetName(), kind, got.status, got.message, want)
 }
 
 func (t *run) checkGone(ctx context.Context, c Check) error {

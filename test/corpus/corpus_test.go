@@ -97,6 +97,10 @@ func TestAnswersAreJudged(t *testing.T) {
 		{"a header", "responseHeaders: {server: envoy, x-other: present}", []order.Group{blue}, "x-other"},
 		{"what the application saw", "upstreamSees: {protocol: HTTP/2, path: /x, host: color:8080}", []order.Group{blue}, ""},
 		{"the whole chain", "chain: [front, blue]", []order.Group{blue}, ""},
+		{"a time within bounds", "durationSeconds: [1, 3]", []order.Group{{Count: 2, Status: 200, Seconds: 1.5, Slowest: 2.5}}, ""},
+		{"a time too long for one of them", "durationSeconds: [1, 2]", []order.Group{{Count: 2, Status: 200, Seconds: 1.5, Slowest: 2.5}}, "2.5, expected 1 to 2"},
+		{"a share of a status", "statusShare: {'503': [0.005, 0.02]}", []order.Group{blue, down}, ""},
+		{"a share of a status that is off", "statusShare: {'503': [0.5, 1]}", []order.Group{blue, down}, "share of status 503"},
 		{"part of the body", "bodyContains: gree", []order.Group{green}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -70,7 +70,7 @@ type Workload struct {
 		Headers            []string
 		Note               string
 	}
-	Rules []yamlv3.Node
+	Rules []struct{ When, Answers, Note string }
 	Envoy string
 	Note  string
 	// ServiceAccount and the like describe the manifests.
@@ -120,8 +120,8 @@ type Check struct {
 
 // kinds are those that are supported; the others fail with these words.
 var (
-	kinds    = []string{"request", "grpc", "tcp", "injection", "condition", "field", "gone", "admission", "stat", "log"}
-	kindsYet = []string{"load", "backends", "health", "metric", "certs"}
+	kinds    = []string{"request", "grpc", "tcp", "injection", "condition", "field", "gone", "admission", "stat", "log", "load", "backends"}
+	kindsYet = []string{"health", "metric", "certs"}
 )
 
 // Load reads the case in a folder. Keys that the format does not have are errors.
@@ -136,6 +136,11 @@ func Load(dir string) (*Case, error) {
 	}
 	if c.Format != 1 || c.Case != filepath.Base(dir) {
 		return nil, fmt.Errorf("%s: format %d of case %q, expected format 1 of case %q", dir, c.Format, c.Case, filepath.Base(dir))
+	}
+	for _, w := range c.Workloads {
+		if _, err := w.rules(); err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
 	}
 	for _, s := range c.Steps {
 		for _, check := range s.Checks {

@@ -1,15 +1,11 @@
 package corpus
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -52,12 +48,21 @@ func (t *run) checkStat(ctx context.Context, c Check) error {
 	if err := decodeNode(&c.Expect, &want); err != nil {
 		return err
 	}
-	if want.SawAtLeast != nil {
-		return notYet("sawAtLeast")
-	}
 	re, err := regexp.Compile("^(" + c.Stat + ")$")
 	if err != nil {
 		return err
+	}
+	if want.SawAtLeast != nil {
+		most, found := t.peaks.highest(c.Workload, re)
+		if found == 0 {
+			return fmt.Errorf("no proxy of %s showed a statistic %s during the load before", c.Workload, c.Stat)
+		}
+		if most < *want.SawAtLeast {
+			return fmt.Errorf("%s was %v at most during the load, expected at least %v", c.Stat, most, *want.SawAtLeast)
+		}
+	}
+	if want.AtLeast == nil && want.AtMost == nil {
+		return nil
 	}
 	ns, name, _ := strings.Cut(c.Workload, "/")
 	pods, err := t.kube.pods(ctx, ns, name)
@@ -66,7 +71,7 @@ func (t *run) checkStat(ctx context.Context, c Check) error {
 	}
 	found, most := 0, 0.0
 	for _, p := range pods {
-		values, err := stats(ctx, p.Status.PodIP, re)
+		values, err := statistics(ctx, p.Status.PodIP, re)
 		if err != nil {
 			return err
 		}
@@ -84,27 +89,6 @@ func (t *run) checkStat(ctx context.Context, c Check) error {
 		return fmt.Errorf("%s is %v, expected at most %v", c.Stat, most, *want.AtMost)
 	}
 	return nil
-}
-
-// stats returns the values of the statistics that a proxy has under matching names.
-func stats(ctx context.Context, ip string, re *regexp.Regexp) ([]float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ip+":9901/stats?filter="+url.QueryEscape(re.String()), http.NoBody)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	var out []float64
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		name, value, ok := strings.Cut(lines.Text(), ": ")
-		if v, err := strconv.ParseFloat(value, 64); ok && err == nil && re.MatchString(name) {
-			out = append(out, v)
-		}
-	}
-	return out, nil
 }
 
 // admission is what a check of that kind expects.

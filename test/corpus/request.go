@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	yamlv3 "go.yaml.in/yaml/v3"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/aftermesh/aftermesh/test/echo/order"
 )
@@ -35,14 +38,14 @@ type answer struct {
 	Distribution     map[string]float64
 	Hop              *int
 	Tolerance        *float64
-	StatusShare      map[string]float64 `yaml:"statusShare"`
+	StatusShare      map[string][]float64 `yaml:"statusShare"`
 	Body             *string
 	BodyContains     string            `yaml:"bodyContains"`
 	BodyStartsWith   string            `yaml:"bodyStartsWith"`
 	ResponseHeaders  map[string]string `yaml:"responseHeaders"`
 	UpstreamSees     map[string]string `yaml:"upstreamSees"`
 	UpstreamAttempts *int              `yaml:"upstreamAttempts"`
-	DurationSeconds  yamlv3.Node       `yaml:"durationSeconds"`
+	DurationSeconds  []float64         `yaml:"durationSeconds"`
 	Fails            bool
 }
 
@@ -64,15 +67,15 @@ func (t *run) checkRequest(ctx context.Context, c Check) error {
 	if err := errors.Join(decodeNode(&c.Request, &in), decodeNode(&c.Expect, &want)); err != nil {
 		return err
 	}
-	if in.Trust != "" || want.StatusShare != nil || !want.DurationSeconds.IsZero() || strings.Contains(in.URL, "pod://") || strings.Contains(in.URL, "local://") {
-		return notYet("trust, statusShare, durationSeconds, pod:// and local://")
+	if in.Trust != "" {
+		return notYet("request.trust")
 	}
-	ip, err := t.source(ctx, c.From)
+	ip, url, err := t.route(ctx, c.From, in.URL)
 	if err != nil {
 		return err
 	}
 	tolerance := value(want.Tolerance)
-	o := order.HTTP{URL: in.URL, Method: in.Method, Headers: in.Headers, Body: in.Body, Count: enough(max(1, in.Count), want.Distribution, tolerance), Concurrency: max(1, in.Concurrency)}
+	o := order.HTTP{URL: url, Method: in.Method, Headers: in.Headers, Body: in.Body, Count: enough(max(1, in.Count), want.Distribution, tolerance), Concurrency: max(1, in.Concurrency)}
 	if o.Method == "" {
 		o.Method = http.MethodGet
 	}
@@ -89,6 +92,42 @@ func (t *run) checkRequest(ctx context.Context, c Check) error {
 		return fmt.Errorf("%d requests reached the application, expected %d", attempts, *want.UpstreamAttempts)
 	}
 	return want.judge(got, o.Count, tolerance)
+}
+
+// route returns the address of the stand-in that sends a request, and the URL it is to use. For local:// that is the stand-in of
+// the pod itself, which asks its own loopback, as a forwarded port would.
+func (t *run) route(ctx context.Context, from, url string) (ip, to string, err error) {
+	scheme, rest, _ := strings.Cut(url, "://")
+	if scheme != "pod" && scheme != "local" {
+		ip, err = t.source(ctx, from)
+		return ip, url, err
+	}
+	ns, rest, _ := strings.Cut(rest, "/")
+	workload, path, _ := strings.Cut(rest, "/")
+	name, port, ok := strings.Cut(workload, ":")
+	if !ok {
+		return "", "", fmt.Errorf("%s: expected %s://namespace/deployment:port/path", url, scheme)
+	}
+	pods, err := t.kube.pods(ctx, ns, name)
+	if err != nil {
+		return "", "", err
+	}
+	pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool { return !isReady(p) })
+	if len(pods) == 0 {
+		return "", "", fmt.Errorf("deployment %s/%s has no ready pod", ns, name)
+	}
+	target := pods[0].Status.PodIP
+	if scheme == "local" {
+		return target, "http://" + net.JoinHostPort("127.0.0.1", port) + "/" + path, nil
+	}
+	ip, err = t.source(ctx, from)
+	return ip, "http://" + net.JoinHostPort(target, port) + "/" + path, err
+}
+
+func isReady(p corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }
 
 // making lets a workload answer with a given status while do runs, and returns how many requests reached it.
@@ -134,7 +173,24 @@ func (a answer) judge(got order.HTTPResult, count int, tolerance float64) error 
 			return fmt.Errorf("%d of %d requests: %w", g.Count, count, err)
 		}
 	}
+	if err := a.statusShares(got, count); err != nil {
+		return err
+	}
 	return a.shares(got, count, tolerance)
+}
+
+// statusShares compares how often each status was answered.
+func (a answer) statusShares(got order.HTTPResult, count int) error {
+	by := map[string]int{}
+	for _, g := range got.Groups {
+		by[strconv.Itoa(g.Status)] += g.Count
+	}
+	for status, bounds := range a.StatusShare {
+		if err := within(bounds, float64(by[status])/float64(count)); err != nil {
+			return fmt.Errorf("share of status %s of %d requests: %w", status, count, err)
+		}
+	}
+	return nil
 }
 
 func (a answer) judgeGroup(g order.Group) error {
@@ -159,6 +215,11 @@ func (a answer) judgeGroup(g order.Group) error {
 	}
 	if err := a.answered(g); err != nil {
 		return err
+	}
+	if a.DurationSeconds != nil {
+		if err := errors.Join(within(a.DurationSeconds, g.Seconds), within(a.DurationSeconds, g.Slowest)); err != nil {
+			return fmt.Errorf("seconds until the answer: %w", err)
+		}
 	}
 	for name, v := range a.ResponseHeaders {
 		if h := g.Headers[http.CanonicalHeaderKey(name)]; h == "" || v != "present" && h != v {

@@ -65,6 +65,8 @@ type run struct {
 	// applied are the objects made so far, in order; deployments those that must be ready.
 	applied     []*unstructured.Unstructured
 	deployments []Ref
+	// peaks is what proxies showed during the last load.
+	peaks peaks
 }
 
 const (
@@ -145,16 +147,19 @@ func (t *run) step(ctx context.Context, s Step) bool {
 		t.outcome(s.Name, "changes", start, err)
 		return false
 	}
-	if err := wait(ctx, readyLimit, func() error { return t.ready(ctx) }); err != nil {
+	if err := wait(ctx, readyLimit, func() error { return t.ready(ctx, s) }); err != nil {
 		t.outcome(s.Name, "workloads are ready", start, err)
 		return false
+	}
+	if !s.changes() {
+		t.pause(ctx, s.SettleSeconds)
 	}
 	limit := max(settleLeast, time.Duration(s.SettleSeconds*float64(time.Second)))
 	for i, c := range s.Checks {
 		begin := time.Now()
-		err := wait(ctx, limit, func() error { return t.check(ctx, c) })
+		err := wait(ctx, limit, func() error { return t.check(ctx, s, c) })
 		if err == nil && negative(c) {
-			err = t.holds(ctx, c)
+			err = t.holds(ctx, s, c)
 		}
 		t.outcome(s.Name, fmt.Sprintf("%d %s", i+1, describe(c)), begin, err)
 	}
@@ -165,10 +170,22 @@ func (t *run) step(ctx context.Context, s Step) bool {
 	return ctx.Err() == nil
 }
 
+// changes is false for a step that only waits: then there is nothing to poll for, the time itself is what it asks for.
+func (s Step) changes() bool {
+	return len(s.Delete)+len(s.Apply)+len(s.Patch)+len(s.Scale)+len(s.Restart) > 0 || s.LabelNamespace != nil || !s.RegisterSvids.IsZero()
+}
+
+func (t *run) pause(ctx context.Context, seconds float64) {
+	select {
+	case <-time.After(time.Duration(seconds * float64(time.Second))):
+	case <-ctx.Done():
+	}
+}
+
 // holds repeats a check that passed; it must go on passing.
-func (t *run) holds(ctx context.Context, c Check) error {
+func (t *run) holds(ctx context.Context, s Step, c Check) error {
 	for end := time.Now().Add(holdFor); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
-		if err := t.check(ctx, c); err != nil {
+		if err := t.check(ctx, s, c); err != nil {
 			return fmt.Errorf("held at first, then: %w", err)
 		}
 	}
@@ -275,9 +292,12 @@ func (t *run) skipped(u *unstructured.Unstructured) bool {
 	})
 }
 
-// ready is nil when every Deployment runs.
-func (t *run) ready(ctx context.Context) error {
+// ready is nil when every Deployment runs, but for those whose pods a check of the step says are refused.
+func (t *run) ready(ctx context.Context, s Step) error {
 	for _, d := range t.deployments {
+		if expectsRefusal(s, d) {
+			continue
+		}
 		if err := t.kube.rolledOut(ctx, d.Namespace, d.Name); err != nil {
 			return err
 		}

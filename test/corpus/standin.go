@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -18,6 +21,52 @@ type echoConfig struct {
 	Identity string        `json:"identity"`
 	Listens  []echoListen  `json:"listens"`
 	Forwards []echoForward `json:"forwards,omitempty"`
+	Rules    []echoRule    `json:"rules,omitempty"`
+}
+
+type echoRule struct {
+	When         string  `json:"when"`
+	DelaySeconds float64 `json:"delaySeconds,omitempty"`
+	Fault        string  `json:"fault,omitempty"`
+}
+
+type phrase struct {
+	pattern *regexp.Regexp
+	fault   string
+	builtIn bool // what every stand-in does
+}
+
+// phrases are the special answers that a case may ask for. Health checks of a proxy never get one.
+var phrases = []phrase{
+	{pattern: regexp.MustCompile(`^\S+, after (\d+) seconds$`)},
+	{pattern: regexp.MustCompile(`^\S+, or 500 while the pod is faulty$`), fault: "obey"},
+	{pattern: regexp.MustCompile(`^200, and makes the one pod that got it faulty$`), fault: "begin"},
+	{pattern: regexp.MustCompile(`^200, and heals the pod that got it$`), fault: "end"},
+	{pattern: regexp.MustCompile(`^the current colour, at first \S+$`), builtIn: true},
+	{pattern: regexp.MustCompile(`^the colour before, and keeps the new one$`), builtIn: true},
+	{pattern: regexp.MustCompile(`^SERVING$`), builtIn: true},
+}
+
+// rules turns the words of a case into rules of the stand-in; words that it does not know are an error.
+func (w Workload) rules() ([]echoRule, error) {
+	var out []echoRule
+	for _, r := range w.Rules {
+		i := slices.IndexFunc(phrases, func(p phrase) bool { return p.pattern.MatchString(r.Answers) })
+		if i < 0 {
+			return nil, fmt.Errorf("deployment %s: unknown rule %q", w.Deployment, r.Answers)
+		}
+		if phrases[i].builtIn {
+			continue
+		}
+		rule := echoRule{When: strings.TrimPrefix(r.When, "any path but a health check"), Fault: phrases[i].fault}
+		if m := phrases[i].pattern.FindStringSubmatch(r.Answers); len(m) > 1 {
+			if _, err := fmt.Sscan(m[1], &rule.DelaySeconds); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, rule)
+	}
+	return out, nil
 }
 
 type echoListen struct {
@@ -37,6 +86,7 @@ func configOf(w Workload) echoConfig {
 	for _, l := range w.Listens {
 		c.Listens = append(c.Listens, echoListen{l.Port, l.Protocol})
 	}
+	c.Rules, _ = w.rules() // Load has refused a case with others
 	for _, f := range w.Forwards {
 		c.Forwards = append(c.Forwards, echoForward{f.When, f.To, f.Protocol, f.Headers})
 	}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/status"
@@ -16,29 +18,51 @@ import (
 const (
 	chainHeader = "X-Echo-Chain"
 	seenHeader  = "X-Echo-Seen"
+	podHeader   = "X-Echo-Pod"
 )
+
+// restMark stands for what follows the prefix of Forward.When, at the ends of When and To.
+const restMark = "<rest>"
 
 // echo is one instance; it is safe for concurrent use.
 type echo struct {
 	config Config
+	pod    string // host name, which is the pod's name
 	http1  *http.Client
 	http2  *http.Client
+	load   *load
+	turn   atomic.Int64 // for conditions that take turns
 
 	mu    sync.Mutex
 	state string // what gRPC's Set stored
 	seen  int    // requests that reached this instance
 	force int    // status to answer with instead, 0 for none
+	ill   bool   // what rules with Fault remember
 }
 
 func newEcho(c Config) *echo {
 	h2 := &http.Transport{Protocols: new(http.Protocols)}
 	h2.Protocols.SetUnencryptedHTTP2(true)
 	const timeout, idle = 90 * time.Second, 100
-	return &echo{
-		config: c, state: c.Identity,
+	pod, err := os.Hostname()
+	if err != nil {
+		pod = "unknown"
+	}
+	e := &echo{
+		config: c, pod: pod, state: c.Identity,
 		http1: &http.Client{Timeout: timeout, Transport: &http.Transport{MaxIdleConnsPerHost: idle}},
 		http2: &http.Client{Timeout: timeout, Transport: h2},
 	}
+	e.load = &load{send: e.one}
+	return e
+}
+
+// client for a protocol: HTTP/2 in clear text, or HTTP/1.1.
+func (e *echo) client(protocol string) *http.Client {
+	if protocol == "h2c" || protocol == "http2" {
+		return e.http2
+	}
+	return e.http1
 }
 
 // count notes a request and returns the status it is to be answered with, 0 for the usual one.
@@ -56,25 +80,49 @@ func (e *echo) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for _, f := range e.config.Forwards {
-		if f.matches(r) {
+		if e.matches(f.When, r) {
 			e.forward(w, r, f)
 			return
 		}
 	}
 	w.Header().Set(chainHeader, e.config.Identity)
 	w.Header().Set(seenHeader, fmt.Sprintf("%s %s %s", r.Proto, r.Host, r.URL.RequestURI()))
+	w.Header().Set(podHeader, e.pod)
+	if e.rules(w, r) {
+		return
+	}
 	fmt.Fprint(w, e.config.Identity)
 }
 
-func (f Forward) matches(r *http.Request) bool {
-	if not, ok := strings.CutPrefix(f.When, "any path but "); ok {
+// matches compares a request with the condition of a forward or of a rule.
+func (e *echo) matches(when string, r *http.Request) bool {
+	switch when {
+	case "every other request":
+		return e.turn.Add(1)%2 == 1
+	case "the others":
+		return true
+	}
+	if not, ok := strings.CutPrefix(when, "any path but "); ok {
 		return !strings.HasPrefix(r.URL.Path, not)
 	}
-	method, path, ok := strings.Cut(f.When, " ")
-	if !ok {
-		return strings.HasPrefix(r.URL.Path, f.When)
+	method, prefix := condition(when)
+	return (method == "" || r.Method == method) && strings.HasPrefix(r.URL.Path, prefix)
+}
+
+// condition splits "METHOD /prefix/<rest>" into method and prefix.
+func condition(when string) (method, prefix string) {
+	when = strings.TrimSuffix(when, restMark)
+	if method, prefix, ok := strings.Cut(when, " "); ok {
+		return method, prefix
 	}
-	return r.Method == method && strings.HasPrefix(r.URL.Path, path)
+	return "", when
+}
+
+// target is the URL to forward a request to.
+func (f Forward) target(r *http.Request) string {
+	_, prefix := condition(f.When)
+	uri := r.URL.RequestURI()
+	return strings.Replace(strings.Replace(f.To, "/<same path>", uri, 1), restMark, strings.TrimPrefix(uri, prefix), 1)
 }
 
 // forward passes a request on, and status, body and chain of the answer back.
@@ -88,8 +136,7 @@ func (e *echo) forward(w http.ResponseWriter, r *http.Request, f Forward) {
 		e.forwardGRPC(r.Context(), w, f, body)
 		return
 	}
-	url := strings.Replace(f.To, "/<same path>", r.URL.RequestURI(), 1)
-	req, err := http.NewRequestWithContext(r.Context(), r.Method, url, strings.NewReader(string(body)))
+	req, err := http.NewRequestWithContext(r.Context(), r.Method, f.target(r), strings.NewReader(string(body)))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -101,11 +148,7 @@ func (e *echo) forward(w http.ResponseWriter, r *http.Request, f Forward) {
 			}
 		}
 	}
-	client := e.http1
-	if f.Protocol == "h2c" || f.Protocol == "http2" {
-		client = e.http2
-	}
-	resp, err := client.Do(req)
+	resp, err := e.client(f.Protocol).Do(req)
 	if err != nil {
 		w.Header().Set(chainHeader, e.config.Identity)
 		http.Error(w, err.Error(), http.StatusBadGateway)
@@ -114,6 +157,7 @@ func (e *echo) forward(w http.ResponseWriter, r *http.Request, f Forward) {
 	defer resp.Body.Close()
 	w.Header().Set(chainHeader, join(e.config.Identity, resp.Header.Get(chainHeader)))
 	w.Header().Set(seenHeader, resp.Header.Get(seenHeader))
+	w.Header().Set(podHeader, resp.Header.Get(podHeader))
 	w.WriteHeader(resp.StatusCode)
 	_, _ = io.Copy(w, resp.Body) // the caller sees a short body
 }
@@ -128,8 +172,8 @@ func join(first, rest string) string {
 // forwardGRPC makes a gRPC call of a request; a gRPC error becomes a 404 with the error as text.
 func (e *echo) forwardGRPC(ctx context.Context, w http.ResponseWriter, f Forward, body []byte) {
 	target, method, _ := strings.Cut(f.To, " ")
-	answer, chain, err := callGRPC(ctx, target, "/"+method, nil, body)
-	w.Header().Set(chainHeader, join(e.config.Identity, chain))
+	answer, header, err := callGRPC(ctx, target, "/"+method, nil, body)
+	w.Header().Set(chainHeader, join(e.config.Identity, header[strings.ToLower(chainHeader)]))
 	if err != nil {
 		http.Error(w, fmt.Sprintf("%s: %s", status.Code(err), status.Convert(err).Message()), http.StatusNotFound)
 		return

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,8 +26,11 @@ func (e *echo) control() http.Handler {
 		const timeout = 20 * time.Second
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		answer, chain, err := callGRPC(ctx, o.Target, "/"+o.Service+"/"+o.Method, o.Metadata, []byte(o.Body))
-		return order.GRPCResult{Code: int(status.Code(err)), Message: status.Convert(err).Message(), Chain: chain, Answer: string(answer)}
+		answer, header, err := callGRPC(ctx, o.Target, "/"+o.Service+"/"+o.Method, o.Metadata, []byte(o.Body))
+		return order.GRPCResult{
+			Code: int(status.Code(err)), Message: status.Convert(err).Message(),
+			Chain: header[strings.ToLower(chainHeader)], Answer: string(answer), Metadata: header,
+		}
 	})
 	handle(mux, "/tcp", dial)
 	handle(mux, "/make", func(_ context.Context, o order.Make) order.Seen {
@@ -40,13 +44,18 @@ func (e *echo) control() http.Handler {
 		defer e.mu.Unlock()
 		return order.Seen{Requests: e.seen}
 	})
+	handle(mux, "/load/start", e.load.start)
+	handle(mux, "/load/mark", func(context.Context, struct{}) order.LoadState { return e.load.mark() })
+	handle(mux, "/load/stop", func(context.Context, struct{}) order.LoadState { return e.load.stop() })
+	handle(mux, "/load", func(context.Context, struct{}) order.LoadState { return e.load.state() })
 	return mux
 }
 
+// handle answers orders; an empty body is an empty order.
 func handle[In, Out any](mux *http.ServeMux, path string, do func(context.Context, In) Out) {
-	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 		var in In
-		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil && !errors.Is(err, io.EOF) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
@@ -68,10 +77,11 @@ func (e *echo) request(ctx context.Context, o order.HTTP) order.HTTPResult {
 				g := e.one(ctx, o)
 				mu.Lock()
 				key := fmt.Sprint(g.Status, g.Chain, g.Error)
-				if groups[key] == nil {
+				if old := groups[key]; old == nil {
 					groups[key] = &g
 				} else {
-					groups[key].Count++
+					old.Count++
+					old.Seconds, old.Slowest = min(old.Seconds, g.Seconds), max(old.Slowest, g.Slowest)
 				}
 				mu.Unlock()
 			}
@@ -105,7 +115,7 @@ func (e *echo) one(ctx context.Context, o order.HTTP) order.Group {
 			req.Header.Set(k, v)
 		}
 	}
-	resp, err := e.http1.Do(req)
+	resp, err := e.client(o.Protocol).Do(req)
 	if err != nil {
 		g.Error = err.Error()
 		return g
@@ -116,7 +126,9 @@ func (e *echo) one(ctx context.Context, o order.HTTP) order.Group {
 		g.Error = err.Error()
 	}
 	g.Status, g.Body, g.Seconds = resp.StatusCode, string(body), time.Since(start).Seconds()
-	g.Chain, g.Seen, g.Headers = resp.Header.Get(chainHeader), resp.Header.Get(seenHeader), map[string]string{}
+	g.Slowest = g.Seconds
+	g.Chain, g.Seen, g.Pod = resp.Header.Get(chainHeader), resp.Header.Get(seenHeader), resp.Header.Get(podHeader)
+	g.Headers = map[string]string{}
 	for k := range resp.Header {
 		g.Headers[k] = resp.Header.Get(k)
 	}

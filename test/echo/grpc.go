@@ -79,17 +79,18 @@ func (e *echo) exchange(method, in string) string {
 	return before
 }
 
-// callGRPC makes one unary call and returns the answer and the chain of who answered.
-func callGRPC(ctx context.Context, target, method string, md map[string]string, body []byte) (answer []byte, chain string, err error) {
+// callGRPC makes one unary call and returns the answer and the metadata of the response, the first value of each key.
+func callGRPC(ctx context.Context, target, method string, md map[string]string, body []byte) (answer []byte, header map[string]string, err error) {
 	conn, err := grpc.NewClient("dns:///"+target, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	defer conn.Close()
-	var header metadata.MD
-	err = conn.Invoke(metadata.NewOutgoingContext(ctx, metadata.New(md)), method, &body, &answer, grpc.ForceCodec(raw{}), grpc.Header(&header))
-	if v := header.Get(chainHeader); len(v) > 0 {
-		chain = v[0]
+	var got metadata.MD
+	err = conn.Invoke(metadata.NewOutgoingContext(ctx, metadata.New(md)), method, &body, &answer, grpc.ForceCodec(raw{}), grpc.Header(&got))
+	header = map[string]string{}
+	for k, v := range got {
+		header[k] = v[0]
 	}
-	return answer, chain, err
+	return answer, header, err
 }

@@ -24,6 +24,18 @@ type Config struct {
 	Listens []Listen `json:"listens"`
 	// Forwards are tried in order; a request that none matches is answered here.
 	Forwards []Forward `json:"forwards"`
+	// Rules are special answers, tried in order where no forward matches.
+	Rules []Rule `json:"rules"`
+}
+
+// Rule is a special answer.
+type Rule struct {
+	// When is as in Forward. Health checks of Envoy never match.
+	When string `json:"when"`
+	// DelaySeconds passes before the answer.
+	DelaySeconds float64 `json:"delaySeconds"`
+	// Fault is begin (this instance is faulty from now on), end, or obey (500 while it is faulty).
+	Fault string `json:"fault"`
 }
 
 // Listen is one port.
@@ -34,9 +46,10 @@ type Listen struct {
 
 // Forward passes requests on and their answers back.
 type Forward struct {
-	// When is "METHOD /prefix", "/prefix" or "any path but /prefix".
+	// When is "METHOD /prefix", "/prefix", "/prefix/<rest>" or "any path but /prefix"; or "every other request"
+	// and "the others", which take turns.
 	When string `json:"when"`
-	// To is a URL, where "<same path>" stands for the path of the request, or "host:port package.Service/Method" for gRPC.
+	// To is a URL, where "<same path>" stands for the path of the request and "<rest>" for what follows the prefix, or "host:port package.Service/Method" for gRPC.
 	To string `json:"to"`
 	// Protocol is http (also when empty), h2c or grpc.
 	Protocol string `json:"protocol"`

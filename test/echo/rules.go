@@ -1,0 +1,47 @@
+package main
+
+import (
+	"net/http"
+	"time"
+)
+
+// healthChecker is how Envoy's active health checks name themselves.
+const healthChecker = "Envoy/HC"
+
+// rules applies the first rule that matches. It is true when the answer has been given.
+func (e *echo) rules(w http.ResponseWriter, r *http.Request) bool {
+	if r.UserAgent() == healthChecker {
+		return false
+	}
+	for _, rule := range e.config.Rules {
+		if !e.matches(rule.When, r) {
+			continue
+		}
+		select {
+		case <-time.After(time.Duration(rule.DelaySeconds * float64(time.Second))):
+		case <-r.Context().Done():
+			return true
+		}
+		if e.fault(rule.Fault) {
+			http.Error(w, e.config.Identity, http.StatusInternalServerError)
+			return true
+		}
+		return false
+	}
+	return false
+}
+
+// fault remembers or forgets a fault; it is true when the request has to fail because of one.
+func (e *echo) fault(what string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch what {
+	case "begin":
+		e.ill = true
+	case "end":
+		e.ill = false
+	case "obey":
+		return e.ill
+	}
+	return false
+}
