@@ -237,6 +237,7 @@ func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
 	}
 	op.source = src
 	op.cache = xds.NewCache()
+	src.Gone = op.cache.Disconnect
 	op.pipeline = pipeline.New(op.cache, time.Now)
 	first := true
 	return op.manager.Add(&loop{source: src, pipeline: op.pipeline, log: op.log.WithName("pipeline"), stepped: func(*pipeline.Snapshot) {

@@ -93,11 +93,12 @@ func (k *clusterKeys) Keys(ctx context.Context, refresh bool) (*jose.JSONWebKeyS
 	var discovery struct {
 		Issuer string `json:"issuer"`
 	}
-	if err := k.get(ctx, "/.well-known/openid-configuration", &discovery); err != nil {
-		return nil, "", err
-	}
 	var set jose.JSONWebKeySet
-	if err := k.get(ctx, "/openid/v1/jwks", &set); err != nil {
+	err := errors.Join(k.get(ctx, "/.well-known/openid-configuration", &discovery), k.get(ctx, "/openid/v1/jwks", &set))
+	if err != nil && k.set != nil {
+		return k.set, k.issuer, nil // keys that were good are better than none while the API server is away
+	}
+	if err != nil {
 		return nil, "", err
 	}
 	k.set, k.issuer, k.read = &set, discovery.Issuer, k.now()
@@ -172,11 +173,13 @@ func (op *operator) forwardSignals(ctx context.Context) error {
 // proxyStates is what the streams of this replica, and what its peers say of theirs, amount to.
 func (op *operator) proxyStates() map[string]status.ProxyState {
 	out := map[string]status.ProxyState{}
+	newest := map[string]time.Time{}
 	for _, row := range op.rows() {
-		st := status.ProxyState{Acked: op.pipeline.AckedThrough(row.Group, row.AckedSet, row.SetVersion), Unknown: row.Unknown, Rejected: row.Rejected}
-		if had, ok := out[row.Pod]; !ok || had.Acked < st.Acked {
-			out[row.Pod] = st
+		if at, ok := newest[row.Pod]; ok && !at.Before(row.Connected) {
+			continue // an older stream of the same proxy, on its way out
 		}
+		newest[row.Pod] = row.Connected
+		out[row.Pod] = status.ProxyState{Acked: op.pipeline.AckedThrough(row.Group, row.AckedSet, row.SetVersion), Unknown: row.Unknown, Rejected: row.Rejected}
 	}
 	return out
 }

@@ -19,6 +19,9 @@ import (
 
 // Cluster follows a Kubernetes cluster through the informers of a controller-runtime cache.
 type Cluster struct {
+	// Gone, if set before the cache starts, is called with the UID of each pod that has left.
+	Gone func(uid string)
+
 	settings compile.Settings
 	changed  chan struct{}
 	status   chan struct{}
@@ -122,7 +125,7 @@ func (s *Cluster) setPod(key string, obj any) bool {
 	row := convertPod(p)
 	row.Zone, _ = s.zones.get("/" + row.NodeName)
 	if old, ok := s.pods.get(key); ok && old.UID != row.UID {
-		s.podsByUID.remove(old.UID)
+		s.forget(old.UID)
 	}
 	s.podsByUID.set(row.UID, row)
 	return s.pods.set(key, row)
@@ -130,9 +133,17 @@ func (s *Cluster) setPod(key string, obj any) bool {
 
 func (s *Cluster) removePod(key string) bool {
 	if old, ok := s.pods.get(key); ok {
-		s.podsByUID.remove(old.UID)
+		s.forget(old.UID)
 	}
 	return s.pods.remove(key)
+}
+
+// forget drops a pod that has left.
+func (s *Cluster) forget(uid string) {
+	s.podsByUID.remove(uid)
+	if s.Gone != nil {
+		s.Gone(uid)
+	}
 }
 
 func (s *Cluster) setNode(key string, obj any) bool {

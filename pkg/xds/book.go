@@ -29,8 +29,8 @@ type typeState struct {
 	// flight are the responses that the proxy has not yet replied to, oldest first.
 	flight  []*delivery
 	refused map[string]Refusal
-	// single sends one resource at a time, to find the one that is refused.
-	single bool
+	// most bounds the resources of a response while the one that is refused is looked for; 0 is no bound.
+	most int
 	// doubted is set from a NACK to the next ACK: Envoy then does not know itself what it has.
 	doubted bool
 }
@@ -41,9 +41,10 @@ type delivery struct {
 	content map[string]string
 }
 
-// maxFlight bounds the responses of clusters on their way. Envoy acknowledges clusters when they are warm, which takes up to a minute
-// with health checks; later changes must not wait for that. The other types are acknowledged at once.
-const maxFlight = 4
+// Envoy acknowledges clusters when they are warm, which takes up to a minute with health checks, and in order: one slow cluster keeps
+// the acknowledgements of all later responses back. Those must go out all the same. maxUnsent bounds what waits in the library's
+// channel, maxFlight what the proxy has not replied to. The other types are acknowledged at once.
+const maxUnsent, maxFlight = 4, 64
 
 func newTypeState(typeURL string) *typeState {
 	return &typeState{
@@ -57,8 +58,9 @@ func (t *typeState) free() bool {
 	if t.out == nil {
 		return false
 	}
-	if t.typeURL == ClusterType && !t.single {
-		return len(t.flight) < maxFlight
+	if t.typeURL == ClusterType && t.most == 0 {
+		n := len(t.flight)
+		return n < maxUnsent || n < maxFlight && t.flight[n-maxUnsent].nonce != ""
 	}
 	return len(t.flight) == 0
 }
@@ -127,10 +129,10 @@ func (t *typeState) acknowledge(d *delivery) {
 	t.doubted = false
 }
 
-// refuse quarantines what a NACK is about: the resources it names, else the only one of the response. If neither tells, the
-// resources are sent again one by one. What was in the response beside them may have been applied or not, and is sent again too.
+// refuse quarantines what a NACK is about: the resources it names, else the only one of the response. If neither tells, half as
+// many are sent at a time. What was in the response beside them may have been applied or not, and is sent again too.
 func (t *typeState) refuse(d *delivery, text string) {
-	found := false
+	guilty := accuse(text, d.content)
 	for name, version := range d.content {
 		switch {
 		case version == "":
@@ -140,12 +142,33 @@ func (t *typeState) refuse(d *delivery, text string) {
 		default:
 			t.known[name] = unsure
 		}
-		if len(d.content) == 1 || mentions(text, name) {
+		if guilty[name] {
 			t.refused[name] = Refusal{Type: t.typeURL, Name: name, Version: version, Message: text}
-			found = true
 		}
 	}
-	t.single, t.doubted = !found, true
+	// Of a response of one Envoy's account stays right: it has the version before.
+	t.most, t.doubted = 0, t.doubted || len(d.content) > 1
+	if len(guilty) == 0 {
+		t.most = len(d.content) / 2
+	}
+}
+
+// accuse returns the names that a refusal is about. Envoy lists clusters and listeners as "name: reason", and a reason may contain
+// any word; elsewhere the mention of a single name counts. A response of one needs no words.
+func accuse(text string, content map[string]string) map[string]bool {
+	listed, mentioned := map[string]bool{}, map[string]bool{}
+	for name := range content {
+		if len(content) == 1 || mentions(text, name, ": ") {
+			listed[name] = true
+		}
+		if mentions(text, name, "") {
+			mentioned[name] = true
+		}
+	}
+	if len(listed) == 0 && len(mentioned) == 1 {
+		return mentioned
+	}
+	return listed
 }
 
 // quarantined is true for content that the proxy refused; an empty version stands for a removal.
@@ -154,15 +177,15 @@ func (t *typeState) quarantined(name, version string) bool {
 	return ok && bad.Version == version
 }
 
-// mentions is true when text contains name as a whole word.
-func mentions(text, name string) bool {
+// mentions is true when text contains name as a whole word, followed by tail.
+func mentions(text, name, tail string) bool {
 	for rest := text; name != ""; {
 		i := strings.Index(rest, name)
 		if i < 0 {
 			return false
 		}
 		end := i + len(name)
-		if (i == 0 || !wordByte(rest[i-1])) && wordEnds(rest[end:]) {
+		if (i == 0 || !wordByte(rest[i-1])) && wordEnds(rest[end:]) && strings.HasPrefix(rest[end:], tail) {
 			return true
 		}
 		rest = rest[end:]

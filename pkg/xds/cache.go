@@ -20,24 +20,39 @@ type Proxy struct {
 // Cache holds the last snapshot and the table of streams. It is safe for concurrent use.
 type Cache struct {
 	last    atomic.Pointer[Snapshot]
-	changed chan struct{}
+	changed <-chan struct{}
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
+	// watching has its own lock, because signals are given with other locks held.
+	watching sync.Mutex
+	watchers map[chan struct{}]struct{}
 	// refused remembers the proxies whose last stream ended with a NACK of some type unresolved: what they then report to
 	// have is not reliable.
 	refused map[string]map[string]bool
+	// began is when the first snapshot was published.
+	began time.Time
 }
 
 // NewCache returns a cache that answers nobody until the first Publish.
 func NewCache() *Cache {
-	return &Cache{changed: make(chan struct{}, 1), streams: map[*stream]struct{}{}, refused: map[string]map[string]bool{}}
+	c := &Cache{streams: map[*stream]struct{}{}, refused: map[string]map[string]bool{}, watchers: map[chan struct{}]struct{}{}}
+	c.changed, _ = c.Watch()
+	return c
 }
 
 // Publish makes s what is served. Streams whose set is the same pointer as before are not woken.
 func (c *Cache) Publish(s *Snapshot) {
-	c.last.Store(s)
+	first := c.last.Swap(s) == nil
 	c.mu.Lock()
+	if first {
+		c.began = time.Now()
+	}
+	for proxy := range c.refused {
+		if _, ok := s.GroupOf(proxy); !ok {
+			delete(c.refused, proxy) // its pod is gone and will not come back
+		}
+	}
 	streams := make([]*stream, 0, len(c.streams))
 	for st := range c.streams {
 		streams = append(streams, st)
@@ -48,13 +63,52 @@ func (c *Cache) Publish(s *Snapshot) {
 	}
 }
 
-// Changed receives when some row of the table changed; several changes may be told at once.
+// age is how long ago the first snapshot was published, 0 if there is none.
+func (c *Cache) age() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.began.IsZero() {
+		return 0
+	}
+	return time.Since(c.began)
+}
+
+// Disconnect ends the streams of a proxy without blame, because its pod is gone and its credential with it. Whoever still holds
+// that is refused by the Authenticator when it comes back.
+func (c *Cache) Disconnect(proxy string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for st := range c.streams {
+		if st.proxy.ID == proxy {
+			st.stop(errEnded)
+		}
+	}
+}
+
+// Watch returns a channel of its own that receives like Changed, until stop is called.
+func (c *Cache) Watch() (changed <-chan struct{}, stop func()) {
+	ch := make(chan struct{}, 1)
+	c.watching.Lock()
+	defer c.watching.Unlock()
+	c.watchers[ch] = struct{}{}
+	return ch, func() {
+		c.watching.Lock()
+		defer c.watching.Unlock()
+		delete(c.watchers, ch)
+	}
+}
+
+// Changed receives when some row of the table changed; several changes may be told at once. It has one reader, others use Watch.
 func (c *Cache) Changed() <-chan struct{} { return c.changed }
 
 func (c *Cache) signal() {
-	select {
-	case c.changed <- struct{}{}:
-	default:
+	c.watching.Lock()
+	defer c.watching.Unlock()
+	for ch := range c.watchers {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
 	}
 }
 

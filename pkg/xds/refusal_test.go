@@ -37,7 +37,7 @@ func TestARefusedResourceIsNamedAndTheOthersAreSentAgain(t *testing.T) {
 	}
 }
 
-func TestARefusalWithoutANameIsTracedOneByOne(t *testing.T) {
+func TestARefusalWithoutANameIsTracedByHalves(t *testing.T) {
 	t.Parallel()
 	l := start(t)
 	var list []*Resource
@@ -50,6 +50,7 @@ func TestARefusalWithoutANameIsTracedOneByOne(t *testing.T) {
 	c := l.connect("pod")
 	c.subscribe(EndpointType, names...)
 	c.nack(c.expect(EndpointType, names...), "malformed IP address")
+	c.nack(c.expect(EndpointType, "e0", "e1"), "malformed IP address")
 	c.accept(EndpointType, "e0")
 	c.nack(c.expect(EndpointType, "e1"), "malformed IP address")
 	c.accept(EndpointType, "e2", "e3")

@@ -47,6 +47,9 @@ func NewResource(name string, m proto.Message, needs ...string) (*Resource, erro
 			return nil, fmt.Errorf("resource %s: %w", name, err)
 		}
 	}
+	if err := check(m); err != nil {
+		return nil, fmt.Errorf("resource %s: %w", name, err)
+	}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("encode resource %s: %w", name, err)

@@ -86,7 +86,7 @@ var errEnded = errors.New("stream ended by its age")
 
 // DeltaAggregatedResources serves one proxy until it goes, its credential ends or its time is over.
 func (s *Server) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
-	first, err := g.Recv()
+	first, err := s.first(g)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (s *Server) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryServi
 	st := newStream(s.cache, proxy, now, cancel)
 	st.linger = s.opts.Linger
 	defer time.AfterFunc(s.age(proxy, now), func() { cancel(errEnded) }).Stop()
-	defer time.AfterFunc(s.opts.Unknown, st.giveUp).Stop()
+	defer time.AfterFunc(s.opts.Unknown, func() { st.giveUp(s.opts.Unknown) }).Stop()
 	s.cache.add(st)
 	defer s.cache.remove(st)
 	// One server value per stream: the identity is captured here, and no later message can change it.
@@ -123,11 +123,37 @@ func (s *Server) age(p Proxy, now time.Time) time.Duration {
 	return min(age, max(p.Expires.Sub(now)+s.opts.Grace, time.Second))
 }
 
-// giveUp ends a stream that has found no group, once there is something to be found.
-func (s *stream) giveUp() {
+// first waits for the first message, but not for ever: until then nobody knows who is there.
+func (s *Server) first(g deltaServer) (*discoveryv3.DeltaDiscoveryRequest, error) {
+	type message struct {
+		req *discoveryv3.DeltaDiscoveryRequest
+		err error
+	}
+	got := make(chan message, 1)
+	go func() {
+		req, err := g.Recv()
+		got <- message{req, err}
+	}()
+	limit := time.NewTimer(s.opts.Unknown)
+	defer limit.Stop()
+	select {
+	case m := <-got:
+		return m.req, m.err
+	case <-limit.C:
+		return nil, status.Error(codes.DeadlineExceeded, "nothing was asked for")
+	}
+}
+
+// giveUp ends a stream that has found no group in the time that it is given. That begins when there is something to be found.
+func (s *stream) giveUp(patience time.Duration) {
+	left := patience - s.cache.age()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.set == nil && s.cache.last.Load() != nil {
+	switch {
+	case s.set != nil || s.ended:
+	case left > 0:
+		time.AfterFunc(left, func() { s.giveUp(patience) })
+	default:
 		s.stop(status.Errorf(codes.NotFound, "no VirtualNode or VirtualGateway selects this proxy (%s %s/%s, calling itself %q)",
 			s.proxy.ID, s.proxy.Namespace, s.proxy.Name, s.proxy.Claimed))
 	}

@@ -45,6 +45,7 @@ type stream struct {
 	// next is when there is something to do without anybody asking; zero for never.
 	next  time.Time
 	timer *time.Timer
+	ended bool
 }
 
 func newStream(c *Cache, p Proxy, now time.Time, stop context.CancelCauseFunc) *stream {
@@ -153,7 +154,7 @@ func (s *stream) sent(typeURL, nonce string) {
 
 // answer sends whatever can be sent now, type by type in order, and updates what counts as acknowledged.
 func (s *stream) answer() {
-	if s.set == nil && !s.adopt(s.cache.last.Load()) {
+	if s.ended || s.set == nil && !s.adopt(s.cache.last.Load()) {
 		return
 	}
 	now := time.Now()
@@ -188,12 +189,12 @@ func (s *stream) answerType(t *typeState, now time.Time) {
 		}
 		resp.resources = append(resp.resources, r.wire)
 		content[r.Name] = r.Version
-		if t.single {
-			break
+		if len(resp.resources) == t.most {
+			break // never true while there is no bound
 		}
 	}
 	if len(resp.resources) == 0 && !held {
-		t.single = false
+		t.most = 0
 		resp.removed = s.removals(t, now)
 		for _, name := range resp.removed {
 			content[name] = ""
@@ -312,6 +313,7 @@ func (s *stream) settle() {
 func (s *stream) unreliable() map[string]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.ended = true
 	if s.timer != nil {
 		s.timer.Stop()
 	}

@@ -30,10 +30,12 @@ type Row struct {
 	Replica string `json:"replica,omitempty"`
 }
 
-// update is one message: rows that changed, by pod, and pods that are gone.
+// update is one message: rows that changed, by pod, pods that are gone, and the newest resourceVersion seen of kinds where that
+// moved. An empty one says that the replica is alive.
 type update struct {
-	Set  []Row    `json:"set,omitempty"`
-	Gone []string `json:"gone,omitempty"`
+	Set  []Row             `json:"set,omitempty"`
+	Gone []string          `json:"gone,omitempty"`
+	Seen map[string]string `json:"seen,omitempty"`
 }
 
 // diff returns the change from one table to another, false if there is none.
@@ -50,6 +52,29 @@ func diff(from, to map[string]Row) (update, bool) {
 		}
 	}
 	return u, len(u.Set)+len(u.Gone) > 0
+}
+
+// moved returns the entries of to that are not in from.
+func moved(from, to map[string]string) map[string]string {
+	var out map[string]string
+	for kind, version := range to {
+		if from[kind] != version {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[kind] = version
+		}
+	}
+	return out
+}
+
+// newer is true when resource version a is past b. They are decimal numbers of any length without leading zeros; the
+// empty one is before all. Source: Kubernetes, which lets clients compare them since 1.35 and made them so all along.
+func newer(a, b string) bool {
+	if len(a) != len(b) {
+		return len(a) > len(b)
+	}
+	return a > b
 }
 
 // apply returns a copy of the table with the change made.

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -66,5 +67,101 @@ func TestTableFollowsAPeerAndDistrustsItWhenItIsGone(t *testing.T) {
 	table.Set(t.Context(), nil)
 	if r := table.Rows(); len(r) != 0 {
 		t.Errorf("rows of a peer that does not exist any more: %v", r)
+	}
+}
+
+// wire is a connection that can be cut without being closed: nothing arrives any more, and nobody is told.
+type wire struct {
+	net.Conn
+	cut, closed chan struct{}
+	once        sync.Once
+}
+
+func (w *wire) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	select {
+	case <-w.cut:
+		<-w.closed // as in a partition
+		return 0, net.ErrClosed
+	default:
+		return n, err
+	}
+}
+
+func (w *wire) Close() error {
+	w.once.Do(func() { close(w.closed) })
+	return w.Conn.Close()
+}
+
+func TestAPeerBehindACutWireBecomesUnknown(t *testing.T) {
+	t.Parallel()
+	own := &rows{}
+	own.set(Row{Pod: "a", AckedSet: "1"})
+	l := bufconn.Listen(1 << 16)
+	g := grpc.NewServer()
+	(&Server{Rows: own.get}).Register(g)
+	go func() { _ = g.Serve(l) }()
+	defer g.Stop()
+	cut := make(chan struct{})
+	table := &Table{Dial: func(string) (*grpc.ClientConn, error) {
+		return grpc.NewClient("passthrough:///peer", grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+				c, err := l.DialContext(ctx)
+				return &wire{Conn: c, cut: cut, closed: make(chan struct{})}, err
+			}))
+	}}
+	table.Set(t.Context(), []string{"peer"})
+	known := func(unknown bool) func() bool {
+		return func() bool { r := table.Rows(); return len(r) == 1 && r[0].Unknown == unknown }
+	}
+	eventually(t, "the row never arrived", known(false))
+	time.Sleep(silence + alive/2) // a peer that has nothing to say stays known
+	if !known(false)() {
+		t.Fatal("a silent but living peer became unknown")
+	}
+	close(cut)
+	eventually(t, "rows behind a cut wire must become unknown", known(true))
+}
+
+func TestChangesAreToldWhenTheyHappen(t *testing.T) {
+	t.Parallel()
+	own := &rows{}
+	seen := map[string]string{"Pod": "9", "Service": "5"}
+	changed := make(chan struct{}, 1)
+	l := bufconn.Listen(1 << 16)
+	g := grpc.NewServer()
+	(&Server{
+		Rows: own.get, Seen: func() map[string]string { return seen }, Period: time.Millisecond,
+		Watch: func() (<-chan struct{}, func()) { return changed, func() {} },
+	}).Register(g)
+	go func() { _ = g.Serve(l) }()
+	defer g.Stop()
+	table := &Table{Dial: func(string) (*grpc.ClientConn, error) {
+		return grpc.NewClient("passthrough:///peer", grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+	}}
+	table.Set(t.Context(), []string{"peer"})
+	eventually(t, "the peer is never reached", func() bool { n, _ := table.Reachable(); return n == 1 })
+	begin := time.Now()
+	own.set(Row{Pod: "a"})
+	changed <- struct{}{}
+	eventually(t, "the row never arrived", func() bool { return len(table.Rows()) == 1 })
+	if d := time.Since(begin); d > alive/2 {
+		t.Errorf("told after %v, which is by chance", d)
+	}
+	for name, c := range map[string]struct {
+		own  map[string]string
+		want string
+	}{
+		"as far as the peer":             {map[string]string{"Pod": "9", "Service": "5"}, ""},
+		"ahead, by more digits":          {map[string]string{"Pod": "10", "Service": "5"}, ""},
+		"behind":                         {map[string]string{"Pod": "8", "Service": "5"}, "Pod"},
+		"nothing seen yet":               {map[string]string{"Pod": "", "Service": "5"}, "Pod"},
+		"a kind that is not watched":     {map[string]string{"Service": "5"}, ""},
+		"a kind the peer does not watch": {map[string]string{"Pod": "9", "Route": "1"}, ""},
+	} {
+		if got := strings.Join(table.Behind(c.own), ","); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }

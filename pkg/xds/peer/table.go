@@ -2,6 +2,8 @@ package peer
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +27,7 @@ type Table struct {
 type following struct {
 	stop      context.CancelFunc
 	rows      map[string]Row
+	seen      map[string]string
 	reachable bool
 }
 
@@ -79,6 +82,22 @@ func (t *Table) Reachable() (reachable, all int) {
 	return reachable, len(t.peers)
 }
 
+// Behind returns the kinds of which a reachable peer has seen something newer than own says, by kind. While there is one, what this
+// replica would answer may be older than what the peer answered to the same proxy.
+func (t *Table) Behind(own map[string]string) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	behind := map[string]struct{}{}
+	for _, f := range t.peers {
+		for kind, version := range f.seen {
+			if mine, watched := own[kind]; watched && f.reachable && newer(version, mine) {
+				behind[kind] = struct{}{}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(behind))
+}
+
 // follow reads one peer again and again until ctx ends.
 func (t *Table) follow(ctx context.Context, address string, f *following) {
 	const pause = 500 * time.Millisecond
@@ -94,6 +113,10 @@ func (t *Table) follow(ctx context.Context, address string, f *following) {
 }
 
 func (t *Table) read(ctx context.Context, address string, f *following) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	mute := time.AfterFunc(silence, cancel)
+	defer mute.Stop()
 	conn, err := t.Dial(address)
 	if err != nil {
 		return err
@@ -109,7 +132,7 @@ func (t *Table) read(ctx context.Context, address string, f *following) error {
 	if err := stream.CloseSend(); err != nil {
 		return err
 	}
-	rows := map[string]Row{}
+	rows, seen := map[string]Row{}, map[string]string{}
 	for {
 		m := &wrapperspb.BytesValue{}
 		if err := stream.RecvMsg(m); err != nil {
@@ -119,9 +142,20 @@ func (t *Table) read(ctx context.Context, address string, f *following) error {
 		if err != nil {
 			return err
 		}
-		rows = apply(rows, u)
-		t.mark(func() { f.rows, f.reachable = rows, true })
+		mute.Reset(silence)
+		if len(u.Set)+len(u.Gone)+len(u.Seen) == 0 && t.reachable(f) {
+			continue // nothing but a sign of life
+		}
+		rows, seen = apply(rows, u), maps.Clone(seen)
+		maps.Copy(seen, u.Seen)
+		t.mark(func() { f.rows, f.seen, f.reachable = rows, seen, true })
 	}
+}
+
+func (t *Table) reachable(f *following) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return f.reachable
 }
 
 func (t *Table) mark(change func()) {
