@@ -2,6 +2,7 @@ package standalone
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -131,7 +132,9 @@ func TestAFolderIsServedAndFollowed(t *testing.T) {
 	write(t, config, fmt.Sprintf(bootstrap, admin, xds))
 	start(t, layout.Envoy(cluster.DefaultEnvoy), "-c", config, "--disable-hot-restart", "--log-level", "error")
 
-	client := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", admin) }}}
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", admin)
+	}}}
 	clusters := func() string {
 		resp, err := client.Get("http://admin/clusters")
 		if err != nil {
