@@ -177,9 +177,15 @@ func (b *builder) resolveNames() {
 		b.virtuals[keyOf(s)] = vs
 		b.virtualOf[nameKey{vs.mesh.name, meshv1beta2.EffectiveName(s)}] = vs
 	}
-	claim(b, b.in.VirtualGateways)
-	claim(b, b.in.GatewayRoutes)
-	claim(b, b.in.BackendGroups)
+	for _, g := range claim(b, b.in.VirtualGateways) {
+		b.notYet(objectOf(g), "spec", "A virtual gateway")
+	}
+	for _, r := range claim(b, b.in.GatewayRoutes) {
+		b.notYet(objectOf(r), "spec", "A gateway route")
+	}
+	for _, g := range claim(b, b.in.BackendGroups) {
+		b.notYet(objectOf(g), "spec", "A backend group")
+	}
 }
 
 // claim returns, oldest first, the objects that have a mesh and hold their name in it, and records their places.
