@@ -3,6 +3,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+# One way of building everything, so that nothing is compiled twice: most packages are in the cluster's programs too.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath
+
 VERSION ?= v0.1.0-dev
 BIN := .cache/bin
 GO_LDFLAGS := -s -w -X github.com/aftermesh/aftermesh/pkg/cli.Version=$(VERSION)
@@ -17,7 +21,7 @@ help: ## List the targets
 .PHONY: build
 build: ## Build the binary for this machine into .cache/bin
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 go build -trimpath -ldflags "$(GO_LDFLAGS)" -o $(BIN)/aftermesh .
+	go build -ldflags "$(GO_LDFLAGS)" -o $(BIN)/aftermesh .
 
 .PHONY: image
 image: build cluster-up ## Build the image from the binary and load it into the one-node cluster

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -38,8 +37,8 @@ func (op *operator) servePeers() error {
 			return c, nil
 		}
 		g := grpc.NewServer(grpc.Creds(credentials.NewTLS(conf)))
-		(&peer.Server{Rows: op.ownRows}).Register(g)
-		return serveGRPC(ctx, g, fmt.Sprintf(":%d", op.PeerPort))
+		(&peer.Server{Rows: op.ownRows, Seen: op.source.Seen, Watch: op.cache.Watch}).Register(g)
+		return serveGRPC(ctx, g, net.JoinHostPort(op.PodIP, strconv.Itoa(op.PeerPort)))
 	}
 	return errors.Join(op.manager.Add(everywhere(serve)), op.manager.Add(everywhere(op.findPeers)))
 }
@@ -49,23 +48,52 @@ func (op *operator) findPeers(ctx context.Context) error {
 	const period = 500 * time.Millisecond
 	tick := time.NewTicker(period)
 	defer tick.Stop()
+	served := op.served
 	for {
-		var addresses []string
-		for _, s := range op.source.Objects().Slices {
-			if s.Namespace != op.Namespace || s.Service != peerService {
-				continue
-			}
-			for _, e := range s.Endpoints {
-				if !slices.Contains(op.PodIPs, e.Address) && e.Address != op.PodIP {
-					addresses = append(addresses, net.JoinHostPort(e.Address, strconv.Itoa(op.PeerPort)))
-				}
-			}
-		}
-		op.peers.Set(ctx, addresses)
+		op.peers.Set(ctx, op.peerAddresses())
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-served:
+			served = nil // the slices are known from now on
 		case <-tick.C:
+		}
+	}
+}
+
+// peerAddresses are where the other replicas offer their rows.
+func (op *operator) peerAddresses() []string {
+	var addresses []string
+	for _, s := range op.source.Objects().Slices {
+		if s.Namespace != op.Namespace || s.Service != peerService {
+			continue
+		}
+		for _, e := range s.Endpoints {
+			if !slices.Contains(op.PodIPs, e.Address) && e.Address != op.PodIP {
+				addresses = append(addresses, net.JoinHostPort(e.Address, strconv.Itoa(op.PeerPort)))
+			}
+		}
+	}
+	return addresses
+}
+
+// catchUp waits until this replica has read as far as every other one, at most for as long as catchingUp: a proxy that changes over to
+// it must not be taken back to an older state.
+func (op *operator) catchUp(ctx context.Context) {
+	const catchingUp, look = 5 * time.Second, 10 * time.Millisecond
+	limit := time.After(catchingUp)
+	for {
+		reachable, all := op.peers.Reachable()
+		if all >= len(op.peerAddresses()) && reachable == all && len(op.peers.Behind(op.source.Seen())) == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-limit:
+			op.log.Info("Serving before the other replicas were heard", "reachable", reachable, "count", all, "behind", op.peers.Behind(op.source.Seen()))
+			return
+		case <-time.After(look):
 		}
 	}
 }

@@ -42,6 +42,7 @@ func (op *operator) serveXDS(_ context.Context, cfg *rest.Config) error {
 			return nil
 		case <-op.served:
 		}
+		op.catchUp(ctx)
 		conf := op.xdsCA.ServerConfig()
 		conf.NextProtos = []string{"h2"}
 		g := grpc.NewServer(append(xds.GRPCOptions(), grpc.Creds(credentials.NewTLS(conf)))...)

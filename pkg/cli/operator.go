@@ -83,7 +83,7 @@ type operatorFlags struct {
 	jaegerAddress, datadogAddress                         string
 	healthPort, jaegerPort, datadogPort                   int
 	statsdPort, xrayPort, envoyAdminPort                  int
-	xdsPort, peerPort, operatorAdminPort                  int
+	xdsPort, peerPort, operatorAdminPort, webhookPort     int
 	preStop, postStart, readinessDelay, readinessPeriod   int
 	leaderElection, jaeger, datadog, xray, backendGroups  bool
 	syncPeriod, tokenExpiration                           time.Duration
@@ -114,6 +114,7 @@ func (o *operatorFlags) addProcess(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.exempt, "egress-exempt", defaultExempt, "TLS server names on port 443 that pass the egress filter DROP_ALL")
 	f.IntVar(&o.xdsPort, "xds-port", 15010, "port of xDS (TLS)")
 	f.IntVar(&o.peerPort, "peer-port", 15011, "port for the other replicas (mutual TLS)")
+	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port of the admission webhooks")
 	f.IntVar(&o.operatorAdminPort, "admin-port", 15014, "port of the admin API, on loopback")
 	f.DurationVar(&o.tokenExpiration, "proxy-token-expiration", time.Hour, "life of the proxies' tokens")
 }
@@ -237,7 +238,7 @@ func (o *operatorFlags) options(f *pflag.FlagSet, log logr.Logger) (controllers.
 	})
 	opts := controllers.Options{
 		Version: Version, MetricsAddr: o.metricsAddr, HealthPort: o.healthPort, AdminPort: o.operatorAdminPort,
-		XDSPort: o.xdsPort, PeerPort: o.peerPort, WebhookPort: 9443, LeaderElection: o.leaderElection, SyncPeriod: o.syncPeriod,
+		XDSPort: o.xdsPort, PeerPort: o.peerPort, WebhookPort: o.webhookPort, LeaderElection: o.leaderElection, SyncPeriod: o.syncPeriod,
 		TLSMinVersion: minVersion, TLSCipherSuites: ciphers, ClusterDomain: o.clusterDomain, EgressExempt: o.exempt,
 		Inject: c, Service: "aftermesh", ServiceDomain: o.clusterDomain,
 	}

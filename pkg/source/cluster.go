@@ -42,11 +42,12 @@ type Cluster struct {
 	services        table[*compile.Service]
 	slices          table[*compile.Slice]
 	zones           table[string]
+	versions        map[string]func() string
 }
 
 // NewCluster registers the informers it needs with c. It reports changes after Wait has returned.
 func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings) (*Cluster, error) {
-	s := &Cluster{settings: settings, changed: make(chan struct{}, 1), status: make(chan struct{}, 1)}
+	s := &Cluster{settings: settings, changed: make(chan struct{}, 1), status: make(chan struct{}, 1), versions: map[string]func() string{}}
 	nodes := &metav1.PartialObjectMetadata{}
 	nodes.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
 	for _, w := range []struct {
@@ -162,6 +163,9 @@ func (s *Cluster) watch(ctx context.Context, c cache.Cache, object client.Object
 			s.signal()
 		}
 	}
+	if v, ok := inf.(interface{ LastSyncResourceVersion() string }); ok {
+		s.versions[fmt.Sprintf("%T", object)] = v.LastSyncResourceVersion
+	}
 	reg, err := inf.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    store,
 		UpdateFunc: func(_, obj any) { store(obj) },
@@ -209,6 +213,15 @@ func (s *Cluster) Changed() <-chan struct{} { return s.changed }
 
 // StatusChanged receives when the status of an object changed but nothing that compile reads.
 func (s *Cluster) StatusChanged() <-chan struct{} { return s.status }
+
+// Seen returns the newest resource version that was read of each kind that is watched.
+func (s *Cluster) Seen() map[string]string {
+	out := make(map[string]string, len(s.versions))
+	for kind, newest := range s.versions {
+		out[kind] = newest()
+	}
+	return out
+}
 
 // Objects returns what is known now. Its slices are shared with later calls and must not be modified.
 func (s *Cluster) Objects() *compile.Objects {

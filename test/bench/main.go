@@ -12,19 +12,22 @@ import (
 	"slices"
 	"text/tabwriter"
 	"time"
+
+	"github.com/aftermesh/aftermesh/test/fleet"
 )
 
 // settings are the size of the bench.
 type settings struct {
-	services, replicas, backends, changes int
-	format                                string
+	fleet.Size
+	changes int
+	format  string
 }
 
 func main() {
 	var s settings
-	flag.IntVar(&s.services, "services", 300, "virtual services, each with a router, a node and its pods")
-	flag.IntVar(&s.replicas, "replicas", 2, "pods, and so streams, of each node")
-	flag.IntVar(&s.backends, "backends", 10, "services that each node calls")
+	flag.IntVar(&s.Services, "services", 300, "virtual services, each with a router, a node and its pods")
+	flag.IntVar(&s.Replicas, "replicas", 2, "pods, and so streams, of each node")
+	flag.IntVar(&s.Backends, "backends", 10, "services that each node calls")
 	flag.IntVar(&s.changes, "changes", 150, "route changes that are measured")
 	flag.StringVar(&s.format, "o", "table", "table or json")
 	flag.Parse()
@@ -83,10 +86,10 @@ func show(s settings, list []figure) error {
 		e := json.NewEncoder(os.Stdout)
 		e.SetIndent("", "  ")
 		return e.Encode(map[string]any{
-			"services": s.services, "streams": s.services * s.replicas, "backends": s.backends, "cpus": runtime.NumCPU(), "figures": list,
+			"services": s.Services, "streams": s.Services * s.Replicas, "backends": s.Backends, "cpus": runtime.NumCPU(), "figures": list,
 		})
 	}
-	fmt.Printf("%d services, %d streams, %d backends per node, %d CPUs; webhooks left out\n\n", s.services, s.services*s.replicas, s.backends, runtime.NumCPU())
+	fmt.Printf("%d services, %d streams, %d backends per node, %d CPUs; webhooks left out\n\n", s.Services, s.Services*s.Replicas, s.Backends, runtime.NumCPU())
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "what\tn\tp50\tp99\tmax\tvalue\tunit\tbar\t")
 	for _, f := range list {
@@ -119,14 +122,29 @@ func step(format string, args ...any) {
 
 // run does everything; it is true when a bar was missed.
 func run(ctx context.Context, s settings) (missed bool, err error) {
-	if s.backends >= s.services {
+	if s.Backends >= s.Services {
 		return false, errors.New("-backends must be less than -services")
 	}
-	b, err := newBench(ctx, s)
+	step("building the operator")
+	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, b.close()) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	binary, err := fleet.Build(ctx, dir)
+	if err != nil {
+		return false, err
+	}
+	f, err := fleet.New(ctx, s.Size, binary, step)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	o, err := f.NewOperator("127.0.0.1", false)
+	if err != nil {
+		return false, err
+	}
+	b := &bench{settings: s, fleet: f, operator: o}
 	list, err := b.measure(ctx)
 	if err != nil {
 		return false, err

@@ -3,7 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/aftermesh/aftermesh/test/fleet"
 )
 
 // Bars of the project.
@@ -15,10 +20,17 @@ const (
 // settle is how long the operator is left alone before it is looked at.
 const settle = 3 * time.Second
 
+// bench is what is measured.
+type bench struct {
+	settings
+	fleet    *fleet.Fleet
+	operator *fleet.Operator
+}
+
 func (b *bench) measure(ctx context.Context) ([]figure, error) {
 	step("starting the operator")
 	begin := time.Now()
-	if err := b.operator.start(ctx); err != nil {
+	if err := b.operator.Start(ctx); err != nil {
 		return nil, err
 	}
 	list := []figure{single("operator: start to first stream accepted", time.Since(begin).Seconds(), "s", 0)}
@@ -35,35 +47,35 @@ func (b *bench) measure(ctx context.Context) ([]figure, error) {
 // streamCost measures the memory before and after all streams are there.
 func (b *bench) streamCost(ctx context.Context) ([]figure, error) {
 	time.Sleep(settle)
-	rss, anon, err := b.operator.memory()
+	rss, anon, err := b.operator.Memory()
 	if err != nil {
 		return nil, err
 	}
-	heap, err := b.operator.gauge("go_memstats_heap_inuse_bytes")
+	heap, err := b.operator.Gauge("go_memstats_heap_inuse_bytes")
 	if err != nil {
 		return nil, err
 	}
-	step("connecting %d streams", len(b.pods))
+	step("connecting %d streams", len(b.fleet.Pods))
 	begin := time.Now()
-	if err := b.connect(ctx); err != nil {
+	if err := b.fleet.Connect(ctx, func(int) *fleet.Operator { return b.operator }); err != nil {
 		return nil, err
 	}
-	resources, err := b.inStep(ctx)
+	resources, err := b.fleet.InStep(ctx)
 	if err != nil {
 		return nil, err
 	}
 	took := time.Since(begin)
 	time.Sleep(settle)
-	rssAfter, anonAfter, err := b.operator.memory()
+	rssAfter, anonAfter, err := b.operator.Memory()
 	if err != nil {
 		return nil, err
 	}
-	heapAfter, err := b.operator.gauge("go_memstats_heap_inuse_bytes")
+	heapAfter, err := b.operator.Gauge("go_memstats_heap_inuse_bytes")
 	if err != nil {
 		return nil, err
 	}
 	const kB, MB = 1000.0, 1e6
-	n := float64(len(b.pods))
+	n := float64(len(b.fleet.Pods))
 	return []figure{
 		single("all streams: connect to in step", took.Seconds(), "s", 0),
 		single("resources per stream", float64(resources)/n, "", 0),
@@ -78,16 +90,14 @@ func (b *bench) streamCost(ctx context.Context) ([]figure, error) {
 // routeChanges measures one weight at a time, each of another service.
 func (b *bench) routeChanges(ctx context.Context) ([]figure, error) {
 	step("changing %d routes", b.changes)
-	before, err := b.operator.cpu()
+	before, err := b.operator.CPU()
 	if err != nil {
 		return nil, err
 	}
 	var every, last []time.Duration
 	for i := range b.changes {
-		service, weight := i*7%b.services, 20+i%60
-		streams := b.streamsOf(b.callersOf(service))
-		got, err := b.change(ctx, routeResponse, streams, func(e event) bool { return weighs(e, service, weight) },
-			func() error { return b.setWeight(ctx, service, weight) })
+		service, weight := i*7%b.Services, 20+i%60
+		got, err := b.fleet.ChangeRoute(ctx, service, weight)
 		if err != nil {
 			return nil, fmt.Errorf("route of service %d: %w", service, err)
 		}
@@ -96,7 +106,7 @@ func (b *bench) routeChanges(ctx context.Context) ([]figure, error) {
 		time.Sleep(pauseBetween)
 	}
 	time.Sleep(time.Second) // statuses are part of the cost
-	after, err := b.operator.cpu()
+	after, err := b.operator.CPU()
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +128,11 @@ func (b *bench) routeChanges(ctx context.Context) ([]figure, error) {
 // passes returns how long the stages of a pass took on average so far, in milliseconds.
 func (b *bench) passes() (compile, translate, pass float64, err error) {
 	for stage, out := range map[string]*float64{"compile": &compile, "translate": &translate, "pass": &pass} {
-		sum, err := b.operator.gauge(fmt.Sprintf("aftermesh_pass_seconds_sum{stage=%q}", stage))
+		sum, err := b.operator.Gauge(fmt.Sprintf("aftermesh_pass_seconds_sum{stage=%q}", stage))
 		if err != nil {
 			return 0, 0, 0, err
 		}
-		count, err := b.operator.gauge(fmt.Sprintf("aftermesh_pass_seconds_count{stage=%q}", stage))
+		count, err := b.operator.Gauge(fmt.Sprintf("aftermesh_pass_seconds_count{stage=%q}", stage))
 		if err != nil {
 			return 0, 0, 0, err
 		}
@@ -141,10 +151,8 @@ func (b *bench) endpointChanges(ctx context.Context) ([]figure, error) {
 	step("taking %d pods out and back", n/2)
 	var last []time.Duration
 	for i := range n {
-		node := i / 2 * 11 % b.services
-		callers := append(b.callersOf(node), b.callersOf((node-1+b.services)%b.services)...)
-		got, err := b.change(ctx, endpointResponse, b.streamsOf(callers), anything,
-			func() error { return b.setReady(ctx, b.pods[node*b.replicas].name, i%2 == 1) })
+		node := i / 2 * 11 % b.Services
+		got, err := b.fleet.ChangeEndpoint(ctx, node, i%2 == 1)
 		if err != nil {
 			return nil, fmt.Errorf("endpoints of node %d: %w", node, err)
 		}
@@ -158,12 +166,12 @@ func (b *bench) endpointChanges(ctx context.Context) ([]figure, error) {
 func (b *bench) comeBack(ctx context.Context) ([]figure, error) {
 	step("killing the operator")
 	begin := time.Now()
-	b.operator.kill()
-	if err := b.operator.start(ctx); err != nil {
+	b.operator.Kill()
+	if err := b.operator.Start(ctx); err != nil {
 		return nil, err
 	}
 	served := time.Since(begin)
-	resources, err := b.inStep(ctx)
+	resources, err := b.fleet.InStep(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -180,4 +188,14 @@ func longest(list []time.Duration) time.Duration {
 		out = max(out, d)
 	}
 	return out
+}
+
+// loadAverage tells whether the machine does anything else.
+func loadAverage() float64 {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.ParseFloat(strings.Fields(string(b))[0], 64)
+	return n
 }

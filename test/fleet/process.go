@@ -1,4 +1,4 @@
-package main
+package fleet
 
 import (
 	"bufio"
@@ -15,11 +15,30 @@ import (
 	"time"
 )
 
-// operator is the control plane as a process.
-type operator struct {
-	binary, kubeconfig, logFile                 string
-	xdsPort, peerPort, adminPort, health, stats int
-	cmd                                         *exec.Cmd
+// Operator is one replica of the control plane, as a process on a loopback address of its own.
+type Operator struct {
+	// IP stands for the pod's.
+	IP                                                   string
+	binary, kubeconfig, logFile                          string
+	xdsPort, peerPort, adminPort, webhook, health, stats int
+	leader                                               bool
+	cmd                                                  *exec.Cmd
+}
+
+// NewOperator returns a replica that is not started yet. Several elect a leader; a single one leads.
+func (f *Fleet) NewOperator(ip string, elect bool) (*Operator, error) {
+	o := &Operator{IP: ip, binary: f.binary, kubeconfig: f.api.Kubeconfig, logFile: filepath.Join(f.dir, ip+".log"), leader: elect}
+	for _, p := range []*int{&o.xdsPort, &o.peerPort, &o.adminPort, &o.webhook, &o.health, &o.stats} {
+		var err error
+		if *p, err = freePort(); err != nil {
+			return nil, err
+		}
+	}
+	if len(f.operators) > 0 {
+		o.peerPort = f.operators[0].peerPort // replicas find each other by address
+	}
+	f.operators = append(f.operators, o)
+	return o, nil
 }
 
 // build compiles the binary of the working copy.
@@ -33,8 +52,8 @@ func build(ctx context.Context, root, dir string) (string, error) {
 	return binary, nil
 }
 
-// start starts the process and waits until it accepts streams, which it does after its first pass.
-func (o *operator) start(ctx context.Context) error {
+// Start starts the process and waits until it accepts streams, which it does after its first pass.
+func (o *Operator) Start(ctx context.Context) error {
 	log, err := os.OpenFile(o.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -42,8 +61,9 @@ func (o *operator) start(ctx context.Context) error {
 	defer log.Close()
 	port := func(name string, n int) string { return fmt.Sprintf("--%s=%d", name, n) }
 	cmd := exec.Command(o.binary, "operator", "--init-image=aftermesh/aftermesh:bench", fmt.Sprintf("--metrics-addr=127.0.0.1:%d", o.stats),
+		fmt.Sprintf("--enable-leader-election=%t", o.leader), port("webhook-port", o.webhook),
 		port("xds-port", o.xdsPort), port("peer-port", o.peerPort), port("admin-port", o.adminPort), port("health-probe-port", o.health))
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+o.kubeconfig, "POD_NAMESPACE="+systemNamespace, "POD_NAME=bench", "POD_IP=127.0.0.1", "POD_IPS=127.0.0.1")
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+o.kubeconfig, "POD_NAMESPACE="+SystemNamespace, "POD_NAME="+o.IP, "POD_IP="+o.IP, "POD_IPS="+o.IP)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -52,7 +72,7 @@ func (o *operator) start(ctx context.Context) error {
 	o.cmd = cmd
 	const patience = time.Minute
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		conn, err := net.Dial("tcp", o.address())
+		conn, err := net.Dial("tcp", o.Address())
 		if err == nil {
 			return conn.Close()
 		}
@@ -62,10 +82,11 @@ func (o *operator) start(ctx context.Context) error {
 	}
 }
 
-func (o *operator) address() string { return fmt.Sprintf("127.0.0.1:%d", o.xdsPort) }
+// Address is where it serves xDS.
+func (o *Operator) Address() string { return fmt.Sprintf("%s:%d", o.IP, o.xdsPort) }
 
-// kill ends the process as the kernel does when memory is short.
-func (o *operator) kill() {
+// Kill ends the process as the kernel does when memory is short.
+func (o *Operator) Kill() {
 	if o.cmd != nil {
 		_ = o.cmd.Process.Kill()
 		_ = o.cmd.Wait()
@@ -73,8 +94,14 @@ func (o *operator) kill() {
 	}
 }
 
+// Freeze stops the process from doing anything, without anybody being told: its connections stay and nothing comes from them.
+func (o *Operator) Freeze() error { return o.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen process go on.
+func (o *Operator) Thaw() error { return o.cmd.Process.Signal(syscall.SIGCONT) }
+
 // tail is the end of the log.
-func (o *operator) tail() string {
+func (o *Operator) tail() string {
 	b, err := os.ReadFile(o.logFile)
 	if err != nil {
 		return err.Error()
@@ -83,8 +110,8 @@ func (o *operator) tail() string {
 	return string(b[max(0, len(b)-enough):])
 }
 
-// memory returns the resident set and its anonymous part, in bytes.
-func (o *operator) memory() (rss, anon int64, err error) {
+// Memory returns the resident set and its anonymous part, in bytes.
+func (o *Operator) Memory() (rss, anon int64, err error) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", o.cmd.Process.Pid))
 	if err != nil {
 		return 0, 0, err
@@ -103,8 +130,8 @@ func (o *operator) memory() (rss, anon int64, err error) {
 	return rss, anon, nil
 }
 
-// gauge reads one value of the operator's metrics.
-func (o *operator) gauge(name string) (float64, error) {
+// Gauge reads one value of the operator's metrics.
+func (o *Operator) Gauge(name string) (float64, error) {
 	resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", o.stats))
 	if err != nil {
 		return 0, err
@@ -118,8 +145,8 @@ func (o *operator) gauge(name string) (float64, error) {
 	return 0, fmt.Errorf("no metric %s", name)
 }
 
-// cpu returns the processor time used so far.
-func (o *operator) cpu() (time.Duration, error) {
+// CPU returns the processor time used so far.
+func (o *Operator) CPU() (time.Duration, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", o.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
@@ -136,16 +163,6 @@ func (o *operator) cpu() (time.Duration, error) {
 		total += n
 	}
 	return time.Duration(total) * tick, nil
-}
-
-// loadAverage tells whether the machine does anything else.
-func loadAverage() float64 {
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return 0
-	}
-	n, _ := strconv.ParseFloat(strings.Fields(string(b))[0], 64)
-	return n
 }
 
 func freePort() (int, error) {

@@ -1,4 +1,4 @@
-package main
+package fleet
 
 import (
 	"context"
@@ -28,7 +28,7 @@ const probe = "probe"
 // acknowledged at once; after a break it comes back with all versions it has.
 type proxy struct {
 	number int
-	pod    pod
+	pod    Pod
 	events chan<- event
 
 	stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
@@ -49,7 +49,7 @@ type event struct {
 
 var allTypes = []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType}
 
-func newProxy(number int, p pod, events chan<- event) *proxy {
+func newProxy(number int, p Pod, events chan<- event) *proxy {
 	x := &proxy{number: number, pod: p, events: events, have: map[string]map[string]string{}, services: map[string]string{}, routes: map[string][]string{}}
 	for _, t := range allTypes {
 		x.have[t] = map[string]string{}

@@ -1,4 +1,4 @@
-package main
+package fleet
 
 import (
 	"bytes"
@@ -27,15 +27,17 @@ import (
 )
 
 const (
-	systemNamespace = "aftermesh-system"
-	namespace       = "bench"
-	account         = "proxy"
-	meshName        = "bench"
-	nodeName        = "worker"
-	appPort         = 8080
+	// SystemNamespace is where the operator lives.
+	SystemNamespace = "aftermesh-system"
+	// Namespace is where the mesh lives.
+	Namespace = "bench"
+	account   = "proxy"
+	meshName  = "bench"
+	nodeName  = "worker"
+	appPort   = 8080
 )
 
-func serviceHost(i int) string { return fmt.Sprintf("s%03d.%s.svc.cluster.local", i, namespace) }
+func serviceHost(i int) string { return fmt.Sprintf("s%03d.%s.svc.cluster.local", i, Namespace) }
 
 // fixed are the objects that exist once, in the order of their creation.
 const fixed = `
@@ -151,7 +153,7 @@ func definitions(ctx context.Context, c client.Client, folder string) error {
 }
 
 // populate creates everything the operator reads.
-func populate(ctx context.Context, c client.Client, s settings) error {
+func populate(ctx context.Context, c client.Client, s Size) error {
 	if err := create(ctx, c, []byte(fixed)); err != nil {
 		return err
 	}
@@ -159,57 +161,59 @@ func populate(ctx context.Context, c client.Client, s settings) error {
 	if err := c.Get(ctx, client.ObjectKey{Name: meshName}, &m); err != nil {
 		return err
 	}
-	return parallel(s.services, func(i int) error {
+	return parallel(s.Services, func(i int) error {
 		var backends []byte
 		for _, j := range s.backendsOf(i) {
 			backends = fmt.Appendf(backends, "{virtualService: {virtualServiceRef: {name: s%03d}}}, ", j)
 		}
-		return create(ctx, c, fmt.Appendf(nil, perService, i, (i+1)%s.services, m.UID, backends))
+		return create(ctx, c, fmt.Appendf(nil, perService, i, (i+1)%s.Services, m.UID, backends))
 	})
 }
 
 // backendsOf are the services that node i calls; callersOf the nodes that call service i.
-func (s settings) backendsOf(i int) (list []int) {
-	for k := range s.backends {
-		list = append(list, (i+k+1)%s.services)
+func (s Size) backendsOf(i int) (list []int) {
+	for k := range s.Backends {
+		list = append(list, (i+k+1)%s.Services)
 	}
 	return list
 }
 
-func (s settings) callersOf(i int) (list []int) {
-	for k := range s.backends {
-		list = append(list, (i-k-1+s.services)%s.services)
+func (s Size) callersOf(i int) (list []int) {
+	for k := range s.Backends {
+		list = append(list, (i-k-1+s.Services)%s.Services)
 	}
 	return list
 }
 
 // streamsOf are the numbers of the pods of some nodes.
-func (s settings) streamsOf(nodes []int) map[int]bool {
+func (s Size) streamsOf(nodes []int) map[int]bool {
 	out := map[int]bool{}
 	for _, n := range nodes {
-		for r := range s.replicas {
-			out[n*s.replicas+r] = true
+		for r := range s.Replicas {
+			out[n*s.Replicas+r] = true
 		}
 	}
 	return out
 }
 
-// pod is one running pod and its credential.
-type pod struct {
-	name, uid, token string
-	node             int
+// Pod is one running pod and its credential.
+type Pod struct {
+	Name, UID string
+	token     string
+	// Node is the number of the virtual node that selects it.
+	Node int
 }
 
 // pods creates the pods as the injector leaves them, says that they run, and asks for a token bound to each.
-func pods(ctx context.Context, c client.Client, k kubernetes.Interface, s settings) ([]pod, error) {
-	out := make([]pod, s.services*s.replicas)
+func pods(ctx context.Context, c client.Client, k kubernetes.Interface, s Size) ([]Pod, error) {
+	out := make([]Pod, s.Services*s.Replicas)
 	err := parallel(len(out), func(i int) error {
-		n := i / s.replicas
+		n := i / s.Replicas
 		p := &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{
-				Namespace: namespace, Name: fmt.Sprintf("n%03d-%d", n, i%s.replicas), Labels: map[string]string{"app": fmt.Sprintf("n%03d", n)},
+				Namespace: Namespace, Name: fmt.Sprintf("n%03d-%d", n, i%s.Replicas), Labels: map[string]string{"app": fmt.Sprintf("n%03d", n)},
 				Annotations: map[string]string{
-					meshv1beta2.AnnotationNode:    fmt.Sprintf("mesh/%s/virtualNode/n%03d_%s", meshName, n, namespace),
+					meshv1beta2.AnnotationNode:    fmt.Sprintf("mesh/%s/virtualNode/n%03d_%s", meshName, n, Namespace),
 					meshv1beta2.AnnotationProfile: `{"ip":"4","injector":"bench","ports":[8080]}`,
 				},
 			},
@@ -233,32 +237,32 @@ func pods(ctx context.Context, c client.Client, k kubernetes.Interface, s settin
 		}
 		const life = int64(3600)
 		expires := life
-		t, err := k.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		t, err := k.CoreV1().ServiceAccounts(Namespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 			Audiences: []string{proxyauth.Audience}, ExpirationSeconds: &expires,
 			BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: p.Name, UID: p.UID},
 		}}, metav1.CreateOptions{})
 		if err != nil {
 			return fmt.Errorf("token for pod %s: %w", p.Name, err)
 		}
-		out[i] = pod{name: p.Name, uid: string(p.UID), token: t.Status.Token, node: n}
+		out[i] = Pod{Name: p.Name, UID: string(p.UID), token: t.Status.Token, Node: n}
 		return nil
 	})
 	return out, err
 }
 
-// setWeight gives the first target of a service's only route another weight. It returns when the API server has answered.
-func (b *bench) setWeight(ctx context.Context, service, weight int) error {
-	r := &meshv1beta2.VirtualRouter{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("r%03d", service)}}
+// SetWeight gives the first target of a service's only route another weight. It returns when the API server has answered.
+func (f *Fleet) SetWeight(ctx context.Context, service, weight int) error {
+	r := &meshv1beta2.VirtualRouter{ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: fmt.Sprintf("r%03d", service)}}
 	patch := fmt.Appendf(nil, `[{"op":"replace","path":"/spec/routes/0/httpRoute/action/weightedTargets/0/weight","value":%d}]`, weight)
-	return b.client.Patch(ctx, r, client.RawPatch(types.JSONPatchType, patch))
+	return f.Client.Patch(ctx, r, client.RawPatch(types.JSONPatchType, patch))
 }
 
 // setReady says of a pod whether it is ready.
-func (b *bench) setReady(ctx context.Context, name string, ready bool) error {
-	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+func (f *Fleet) setReady(ctx context.Context, name string, ready bool) error {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: name}}
 	status := map[bool]string{true: "True", false: "False"}[ready]
 	patch := fmt.Appendf(nil, `{"status":{"conditions":[{"type":"Ready","status":"%s"}]}}`, status)
-	return b.client.Status().Patch(ctx, p, client.RawPatch(types.StrategicMergePatchType, patch))
+	return f.Client.Status().Patch(ctx, p, client.RawPatch(types.StrategicMergePatchType, patch))
 }
 
 // parallel calls do for every number below n, a few at a time, and returns the first error.
