@@ -7,6 +7,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
 )
@@ -43,7 +44,7 @@ func (l *loop) Start(ctx context.Context) error {
 		case <-l.source.Changed():
 		}
 		start := time.Now()
-		s := l.pipeline.Step(l.source.Objects())
+		s := l.pipeline.Step(lifetime.Serve(l.source.Objects()))
 		took := time.Since(start)
 		l.observe(s, took)
 		l.stepped(s)
