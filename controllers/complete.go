@@ -14,12 +14,14 @@ import (
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
 // writeLifetimes adds the writer of finalizers and system fields.
 func (op *operator) writeLifetimes(context.Context, *rest.Config) error {
 	return op.manager.Add(&lifetimeWriter{
 		client: op.manager.GetClient(), live: op.client, log: op.log.WithName("lifetime"),
+		namespace: op.Namespace, revisions: op.source.Revisions,
 		recorder: func(component string) events.EventRecorder { return op.manager.GetEventRecorder(component) },
 		objects:  op.source.Objects, snapshot: op.pipeline.Last, rows: op.rows, acked: op.pipeline.AckedThrough, wake: op.stir,
 	})
@@ -65,4 +67,8 @@ func (w *lifetimeWriter) gone(ctx context.Context, referents []lifetime.Referent
 		}
 	}
 	return true, nil
+}
+
+func objectOf(o meshv1beta2.Object) mesh.Object {
+	return mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 }

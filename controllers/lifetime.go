@@ -39,6 +39,9 @@ type lifetimeWriter struct {
 	live     client.Reader
 	recorder func(component string) events.EventRecorder
 	log      logr.Logger
+	// namespace is the operator's own, where the revisions of Meshes are stored.
+	namespace string
+	revisions func() []lifetime.Stored
 	// objects are all that are stored, those that leave too.
 	objects  func() *compile.Objects
 	snapshot func() *pipeline.Snapshot
@@ -64,6 +67,8 @@ type life struct {
 	// base is the resource version that was patched at the time written.
 	base    string
 	written time.Time
+	// stored is when the accepted specification was stored.
+	stored time.Time
 	// failed is the pause after the last failure, retry its end.
 	failed time.Duration
 	retry  time.Time
@@ -109,7 +114,9 @@ func (w *lifetimeWriter) pass(ctx context.Context) (again bool) {
 	o := w.objects()
 	// 1. Give objects that came in without a webhook what it would have given them.
 	again = w.complete(ctx, o, now)
-	// 2. Finalizers.
+	// 2. Store what the snapshot serves in place of the current specification.
+	again = w.keepRevisions(ctx, s, now) || again
+	// 3. Finalizers.
 	for _, p := range lifetime.Plans(o) {
 		again = w.carryOut(ctx, p, s, now) || again
 	}

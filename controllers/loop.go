@@ -19,6 +19,7 @@ type loop struct {
 	source   *source.Cluster
 	pipeline *pipeline.Pipeline
 	log      logr.Logger
+	memory   lifetime.Memory
 	// stepped is called after each pass.
 	stepped func(*pipeline.Snapshot)
 }
@@ -44,7 +45,8 @@ func (l *loop) Start(ctx context.Context) error {
 		case <-l.source.Changed():
 		}
 		start := time.Now()
-		s := l.pipeline.Step(lifetime.Serve(l.source.Objects()))
+		s := l.pipeline.Step(l.memory.Objects(l.source.Objects()))
+		l.memory.Note(s.Objects, s.Result)
 		took := time.Since(start)
 		l.observe(s, took)
 		l.stepped(s)

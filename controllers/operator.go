@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -173,7 +174,9 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 		LeaderElectionReleaseOnCancel: true,
 		Cache: cache.Options{
 			SyncPeriod: &sync, DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject: map[client.Object]cache.ByObject{&corev1.Pod{}: {Transform: slimPod}},
+			ByObject: map[client.Object]cache.ByObject{
+				&corev1.Pod{}: {Transform: slimPod}, &appsv1.ControllerRevision{}: {Label: source.AcceptedSelector()},
+			},
 		},
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 		WebhookServer: webhook.NewServer(webhook.Options{Port: op.WebhookPort, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
@@ -279,7 +282,7 @@ func (op *operator) writeStatuses(context.Context, *rest.Config) error {
 	return errors.Join(
 		op.manager.Add(&statusWriter{
 			client: op.manager.GetClient(), recorder: op.manager.GetEventRecorder("aftermesh"), log: op.log.WithName("status"),
-			objects: func() *compile.Objects { return lifetime.Serve(op.source.Objects()) }, snapshot: op.pipeline.Last, proxies: op.proxyStates, wake: op.wake, arn: op.ARN,
+			objects: func() *compile.Objects { return lifetime.Serve(op.source.Objects()) }, revised: op.source.Revised, snapshot: op.pipeline.Last, proxies: op.proxyStates, wake: op.wake, arn: op.ARN,
 		}),
 		op.manager.Add(everywhere(op.forwardSignals)),
 	)

@@ -18,6 +18,10 @@ type Objects struct {
 	GatewayRoutes   []*meshv1beta2.GatewayRoute
 	BackendGroups   []*meshv1beta2.BackendGroup
 
+	// Accepted are the last accepted forms of objects whose current generation is another: kind, namespace, name, UID,
+	// generation and spec. The accepted one serves on while the current one has a fault that it has not.
+	Accepted []meshv1beta2.Object
+
 	Namespaces []Namespace
 	Pods       []*Pod
 	Services   []*Service

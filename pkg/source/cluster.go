@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"sync/atomic"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +16,7 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/lifetime"
 )
 
 // Cluster follows a Kubernetes cluster through the informers of a controller-runtime cache.
@@ -42,6 +44,7 @@ type Cluster struct {
 	services        table[*compile.Service]
 	slices          table[*compile.Slice]
 	zones           table[string]
+	revisions       table[lifetime.Stored]
 }
 
 // NewCluster registers the informers it needs with c. It reports changes after Wait has returned.
@@ -63,6 +66,7 @@ func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings) (
 		converted(&discoveryv1.EndpointSlice{}, &s.slices, convertSlice),
 		{&corev1.Pod{}, s.setPod, s.removePod},
 		{nodes, s.setNode, s.zones.remove},
+		converted(&appsv1.ControllerRevision{}, &s.revisions, lifetime.ParseRevision),
 	} {
 		if err := s.watch(ctx, c, w.object, w.set, w.remove); err != nil {
 			return nil, fmt.Errorf("watch %T: %w", w.object, err)
@@ -218,7 +222,7 @@ func (s *Cluster) Objects() *compile.Objects {
 		VirtualRouters: s.virtualRouters.all(), Routes: s.routes.all(), VirtualGateways: s.virtualGateways.all(),
 		GatewayRoutes: s.gatewayRoutes.all(), BackendGroups: s.backendGroups.all(),
 		Namespaces: s.namespaces.all(), Services: s.services.all(), Slices: s.slices.all(),
-		Pods: make([]*compile.Pod, len(pods)), Settings: s.settings,
+		Pods: make([]*compile.Pod, len(pods)), Settings: s.settings, Accepted: s.accepted(),
 	}
 	for i, p := range pods {
 		o.Pods[i] = p.Pod

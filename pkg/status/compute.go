@@ -75,8 +75,13 @@ func (c *computer) object(o meshv1beta2.Object) Desired {
 	accepted := accepted(problems)
 	resolved := resolved(problems)
 	programmed := c.programmed(id, problems)
+	kept, isKept := c.in.Result.Kept[id]
+	if isKept {
+		programmed = condition(meshv1beta2.ConditionProgrammed, false, meshv1beta2.ReasonNotAccepted,
+			fmt.Sprintf("generation %d, the last accepted one, is served until this one can be", kept))
+	}
 	d := Desired{Object: o, ID: id, Conditions: []meshv1beta2.Condition{
-		accepted, resolved, programmed, ready(accepted, resolved, programmed), active(o, problems),
+		accepted, resolved, programmed, ready(accepted, resolved, programmed), active(o, problems, isKept),
 	}}
 	for i := range d.Conditions {
 		d.Conditions[i].ObservedGeneration = o.GetGeneration()
@@ -169,9 +174,13 @@ func ready(parts ...meshv1beta2.Condition) meshv1beta2.Condition {
 	return condition(meshv1beta2.ConditionReady, true, meshv1beta2.ReasonReady, "")
 }
 
-// active is App Mesh's own condition. Once true it stays true through updates whose references do not resolve.
-func active(o meshv1beta2.Object, problems []mesh.Problem) meshv1beta2.Condition {
+// active is App Mesh's own condition. Once true it stays true through updates whose references do not resolve, and while the
+// last accepted specification is served.
+func active(o meshv1beta2.Object, problems []mesh.Problem, kept bool) meshv1beta2.Condition {
 	kind := meshv1beta2.ActiveCondition(o.Common().Kind)
+	if kept {
+		return condition(kind, true, "", "")
+	}
 	was := meshv1beta2.FindCondition(*o.Common().Conditions, kind)
 	wasTrue := was != nil && was.Status == metav1.ConditionTrue
 	if p := pick(problems, mesh.Rejected); whole(problems) {
