@@ -3,6 +3,8 @@ package compile
 import (
 	"iter"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 )
 
@@ -26,6 +28,9 @@ type Objects struct {
 	Pods       []*Pod
 	Services   []*Service
 	Slices     []*Slice
+	// Grace lists, by VirtualNode, the UIDs of pods that it lost a moment ago by an edit of its selector or of their labels.
+	// They remain its endpoints while it has no other. Whoever fills it in bounds the time.
+	Grace map[types.NamespacedName][]string
 
 	Settings Settings
 }

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"sync/atomic"
 
@@ -45,11 +46,13 @@ type Cluster struct {
 	slices          table[*compile.Slice]
 	zones           table[string]
 	revisions       table[lifetime.Stored]
+	grace           grace
 }
 
 // NewCluster registers the informers it needs with c. It reports changes after Wait has returned.
 func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings) (*Cluster, error) {
 	s := &Cluster{settings: settings, changed: make(chan struct{}, 1), status: make(chan struct{}, 1)}
+	s.grace.changed = s.signal
 	nodes := &metav1.PartialObjectMetadata{}
 	nodes.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
 	for _, w := range []struct {
@@ -93,6 +96,9 @@ func own[T any, P interface {
 			return false
 		}
 		old, known := t.get(key)
+		if known {
+			s.edited(old, o)
+		}
 		t.set(key, o)
 		if known && sameInput(old, o) {
 			signal(s.status)
@@ -100,6 +106,15 @@ func own[T any, P interface {
 		}
 		return true
 	}, t.remove}
+}
+
+// edited looks at what a change takes away before it is stored.
+func (s *Cluster) edited(old, now meshv1beta2.Object) {
+	before, isNode := old.(*meshv1beta2.VirtualNode)
+	after, isStill := now.(*meshv1beta2.VirtualNode)
+	if isNode && isStill && before.UID == after.UID && !reflect.DeepEqual(before.Spec.PodSelector, after.Spec.PodSelector) {
+		s.grace.selectorEdited(before, after, s.pods.all())
+	}
 }
 
 // sameInput is true when compile cannot tell two versions of an object apart.
@@ -128,8 +143,11 @@ func (s *Cluster) setPod(key string, obj any) bool {
 	}
 	row := convertPod(p)
 	row.Zone, _ = s.zones.get("/" + row.NodeName)
-	if old, ok := s.pods.get(key); ok && old.UID != row.UID {
+	switch old, ok := s.pods.get(key); {
+	case ok && old.UID != row.UID:
 		s.forget(old.UID)
+	case ok && !maps.Equal(old.Labels, row.Labels):
+		s.grace.labelsEdited(old.Pod, row.Pod, s.virtualNodes.all())
 	}
 	s.podsByUID.set(row.UID, row)
 	return s.pods.set(key, row)
@@ -222,7 +240,7 @@ func (s *Cluster) Objects() *compile.Objects {
 		VirtualRouters: s.virtualRouters.all(), Routes: s.routes.all(), VirtualGateways: s.virtualGateways.all(),
 		GatewayRoutes: s.gatewayRoutes.all(), BackendGroups: s.backendGroups.all(),
 		Namespaces: s.namespaces.all(), Services: s.services.all(), Slices: s.slices.all(),
-		Pods: make([]*compile.Pod, len(pods)), Settings: s.settings, Accepted: s.accepted(),
+		Pods: make([]*compile.Pod, len(pods)), Settings: s.settings, Accepted: s.accepted(), Grace: s.grace.list(),
 	}
 	for i, p := range pods {
 		o.Pods[i] = p.Pod
