@@ -51,6 +51,7 @@ type statusWriter struct {
 	revised  func(uid types.UID, generation int64) bool
 	wake     <-chan struct{}
 	arn      status.ARN
+	computer status.Computer
 	memory   map[mesh.Object]*memory
 	budget   int
 	refilled time.Time
@@ -60,6 +61,8 @@ type statusWriter struct {
 // memory is what the writer knows about one object beyond what is stored in it.
 type memory struct {
 	uid string
+	// settled is the status of which nothing has to be written.
+	settled *status.Desired
 	// base is the resource version that was patched and stored the result, until the informer has caught up.
 	base    string
 	stored  meshv1beta2.Object
@@ -106,7 +109,7 @@ func (w *statusWriter) pass(ctx context.Context) (again bool) {
 	}
 	now := time.Now()
 	in := status.Input{Objects: w.current(w.objects()), Result: s.Result, Introduced: s.Introduced, Proxies: w.proxies(), ARN: w.arn}
-	desired := status.Compute(in)
+	desired := w.computer.Compute(in)
 	w.forget(desired)
 	for _, d := range desired {
 		if s.Generation(d.ID) != d.Object.GetGeneration() {
@@ -117,11 +120,15 @@ func (w *statusWriter) pass(ctx context.Context) (again bool) {
 			again = true // a restart must not find the condition without what it speaks of
 			continue
 		}
-		next, change := status.Merge(d, now)
-		if change == status.None {
+		m := w.remember(d)
+		if m.settled == d {
 			continue
 		}
-		m := w.remember(d)
+		next, change := status.Merge(d, now)
+		if change == status.None {
+			m.settled, m.lowSince = d, time.Time{}
+			continue
+		}
 		if !w.due(m, d, change, now) {
 			again = true
 			continue
@@ -172,7 +179,7 @@ func overlay[T meshv1beta2.Object](w *statusWriter, list []T) []T {
 }
 
 // forget drops what is known about objects that are gone.
-func (w *statusWriter) forget(desired []status.Desired) {
+func (w *statusWriter) forget(desired []*status.Desired) {
 	if len(w.memory) <= len(desired) {
 		return
 	}
@@ -183,7 +190,7 @@ func (w *statusWriter) forget(desired []status.Desired) {
 	maps.DeleteFunc(w.memory, func(o mesh.Object, _ *memory) bool { return !there[o] })
 }
 
-func (w *statusWriter) remember(d status.Desired) *memory {
+func (w *statusWriter) remember(d *status.Desired) *memory {
 	m := w.memory[d.ID]
 	if m == nil || m.uid != string(d.Object.GetUID()) {
 		m = &memory{uid: string(d.Object.GetUID())}
@@ -193,7 +200,7 @@ func (w *statusWriter) remember(d status.Desired) *memory {
 }
 
 // due decides whether a difference is written now.
-func (w *statusWriter) due(m *memory, d status.Desired, c status.Change, now time.Time) bool {
+func (w *statusWriter) due(m *memory, d *status.Desired, c status.Change, now time.Time) bool {
 	if low := lower(d); !low {
 		m.lowSince = time.Time{}
 	} else if m.lowSince.IsZero() {
@@ -220,13 +227,13 @@ func (w *statusWriter) due(m *memory, d status.Desired, c status.Change, now tim
 }
 
 // lower is true while proxies have not all acknowledged: that may change within milliseconds.
-func lower(d status.Desired) bool {
+func lower(d *status.Desired) bool {
 	c := meshv1beta2.FindCondition(d.Conditions, meshv1beta2.ConditionProgrammed)
 	return c != nil && c.Status != metav1.ConditionTrue && c.Reason == meshv1beta2.ReasonPending
 }
 
 // write stores a status and tells the moments in it as events.
-func (w *statusWriter) write(ctx context.Context, m *memory, d status.Desired, next meshv1beta2.Object, now time.Time) error {
+func (w *statusWriter) write(ctx context.Context, m *memory, d *status.Desired, next meshv1beta2.Object, now time.Time) error {
 	base := d.Object.GetResourceVersion()
 	if m.stored != nil && m.stored.GetResourceVersion() == base {
 		base = m.base // the informer still shows the version before our last write

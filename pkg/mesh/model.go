@@ -42,9 +42,12 @@ func (m *Model) Dependents(o Object) []*Group {
 	m.dependents.once.Do(func() {
 		of := map[Object][]*Group{}
 		for _, g := range m.Groups {
-			for _, s := range g.Workload.Sources() {
-				of[s] = append(of[s], g)
-			}
+			g.Workload.eachSource(func(s Object) {
+				// Groups come one after the other, so a repetition can only be the last entry.
+				if had := of[s]; len(had) == 0 || had[len(had)-1] != g {
+					of[s] = append(had, g)
+				}
+			})
 		}
 		m.dependents.of = of
 	})
@@ -113,12 +116,20 @@ type Workload struct {
 
 // Sources returns every object that the workload's configuration is made from, without duplicates, sorted.
 func (w *Workload) Sources() []Object {
-	all := []Object{w.Object}
-	for _, b := range w.Backends {
-		all = append(all, b.Service.Sources...)
-	}
+	var all []Object
+	w.eachSource(func(o Object) { all = append(all, o) })
 	slices.SortFunc(all, Object.Compare)
 	return slices.Compact(all)
+}
+
+// eachSource calls f for every object that the workload's configuration is made from, for some more than once.
+func (w *Workload) eachSource(f func(Object)) {
+	f(w.Object)
+	for _, b := range w.Backends {
+		for _, o := range b.Service.Sources {
+			f(o)
+		}
+	}
 }
 
 // IPPreference is the family preference of a mesh. Source: App Mesh API, MeshServiceDiscovery.

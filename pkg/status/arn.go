@@ -6,7 +6,6 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
-	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
 // ARN makes the resource names that App Mesh had in statuses, without an account behind them. The zero value gives
@@ -41,17 +40,15 @@ func (a ARN) of(kind string, p compile.Place) string {
 	}
 }
 
-// routeARNs names every route of a router, inline ones and Route objects.
-func (c *computer) routeARNs(r *meshv1beta2.VirtualRouter, p compile.Place) map[string]string {
-	base := c.in.ARN.of("VirtualRouter", p)
+// routes names every route of a router: inline ones, and the Route objects of the given names.
+func (a ARN) routes(r *meshv1beta2.VirtualRouter, p compile.Place, objects []string) map[string]string {
+	base := a.of("VirtualRouter", p)
 	names := map[string]string{}
 	for _, in := range r.Spec.Routes {
 		names[in.Name] = base + "/route/" + in.Name
 	}
-	for _, o := range c.in.Objects.Routes {
-		if o.Namespace == r.Namespace && o.Spec.VirtualRouterRef.Name == r.Name && !whole(c.problems[mesh.Object{Kind: "Route", Namespace: o.Namespace, Name: o.Name}]) {
-			names[o.Name] = base + "/route/" + o.Name
-		}
+	for _, name := range objects {
+		names[name] = base + "/route/" + name
 	}
 	if len(names) == 0 {
 		return nil

@@ -44,52 +44,68 @@ type Desired struct {
 	RouteARNs map[string]string
 }
 
+// Computer computes statuses. It keeps what it said of each object and says the same, the same pointer, as long as nothing it was made
+// from has changed; a fresh one says the same content. Calls must not overlap.
+type Computer struct {
+	last map[mesh.Object]*remembered
+}
+
+// remembered is what a status was made from, and the status.
+type remembered struct {
+	object   meshv1beta2.Object
+	problems []mesh.Problem
+	place    compile.Place
+	routes   []string
+	tally    tally
+	// kept is the generation that is served in place of the current one; 0 if none.
+	kept    int64
+	desired *Desired
+}
+
 // Compute returns the desired status of every object, sorted by kind, namespace and name.
-func Compute(in Input) []Desired {
-	c := &computer{in: in, problems: map[mesh.Object][]mesh.Problem{}, counted: map[string][]mesh.Proxy{}}
-	for _, p := range in.Result.Problems {
-		c.problems[p.Object] = append(c.problems[p.Object], p)
-	}
-	for _, p := range in.Result.Model.Proxies {
-		if p.Counted {
-			c.counted[p.Group] = append(c.counted[p.Group], p)
-		}
-	}
-	var out []Desired
+func (c *Computer) Compute(in Input) []*Desired {
+	p := newPass(in)
+	next := make(map[mesh.Object]*remembered, len(c.last))
+	out := make([]*Desired, 0, len(c.last))
 	for o := range in.Objects.All() {
-		out = append(out, c.object(o))
+		id := mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+		now := remembered{object: o, problems: p.problems[id], place: in.Result.Names[id], routes: p.routes[id], tally: p.count(id), kept: in.Result.Kept[id]}
+		if was := c.last[id]; was != nil && was.equal(&now) {
+			next[id] = was
+		} else {
+			now.desired = now.status(id, in.ARN)
+			next[id] = &now
+		}
+		out = append(out, next[id].desired)
 	}
-	slices.SortFunc(out, func(x, y Desired) int { return x.ID.Compare(y.ID) })
+	c.last = next
+	slices.SortFunc(out, func(x, y *Desired) int { return x.ID.Compare(y.ID) })
 	return out
 }
 
-type computer struct {
-	in       Input
-	problems map[mesh.Object][]mesh.Problem
-	counted  map[string][]mesh.Proxy
+func (r *remembered) equal(s *remembered) bool {
+	return r.object == s.object && r.kept == s.kept && r.tally == s.tally && r.place == s.place && slices.Equal(r.problems, s.problems) && slices.Equal(r.routes, s.routes)
 }
 
-func (c *computer) object(o meshv1beta2.Object) Desired {
-	id := mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
-	problems := c.problems[id]
-	accepted := accepted(problems)
-	resolved := resolved(problems)
-	programmed := c.programmed(id, problems)
-	kept, isKept := c.in.Result.Kept[id]
-	if isKept {
+// status says what is true about the object.
+func (r *remembered) status(id mesh.Object, arn ARN) *Desired {
+	accepted := accepted(r.problems)
+	resolved := resolved(r.problems)
+	programmed := programmed(id, r.problems, r.tally)
+	if r.kept != 0 {
 		programmed = condition(meshv1beta2.ConditionProgrammed, false, meshv1beta2.ReasonNotAccepted,
-			fmt.Sprintf("generation %d, the last accepted one, is served until this one can be", kept))
+			fmt.Sprintf("generation %d, the last accepted one, is served until this one can be", r.kept))
 	}
-	d := Desired{Object: o, ID: id, Conditions: []meshv1beta2.Condition{
-		accepted, resolved, programmed, ready(accepted, resolved, programmed), active(o, problems, isKept),
+	d := &Desired{Object: r.object, ID: id, Conditions: []meshv1beta2.Condition{
+		accepted, resolved, programmed, ready(accepted, resolved, programmed), active(r.object, r.problems, r.kept != 0),
 	}}
 	for i := range d.Conditions {
-		d.Conditions[i].ObservedGeneration = o.GetGeneration()
+		d.Conditions[i].ObservedGeneration = r.object.GetGeneration()
 	}
-	if place, ok := c.in.Result.Names[id]; ok {
-		d.ARN = c.in.ARN.of(id.Kind, place)
-		if r, ok := o.(*meshv1beta2.VirtualRouter); ok {
-			d.RouteARNs = c.routeARNs(r, place)
+	if r.place != (compile.Place{}) {
+		d.ARN = arn.of(id.Kind, r.place)
+		if v, ok := r.object.(*meshv1beta2.VirtualRouter); ok {
+			d.RouteARNs = arn.routes(v, r.place, r.routes)
 		}
 	}
 	return d
@@ -121,40 +137,25 @@ func resolved(problems []mesh.Problem) meshv1beta2.Condition {
 	return condition(meshv1beta2.ConditionResolvedRefs, true, meshv1beta2.ReasonResolvedRefs, "")
 }
 
-// programmed counts the proxies that depend on the object. A Mesh counts none: it would only repeat every other object.
-func (c *computer) programmed(id mesh.Object, problems []mesh.Problem) meshv1beta2.Condition {
+// programmed says how many proxies run the object's generation. A Mesh counts none: it would only repeat every other object.
+func programmed(id mesh.Object, problems []mesh.Problem, t tally) meshv1beta2.Condition {
 	if whole(problems) {
 		return condition(meshv1beta2.ConditionProgrammed, false, meshv1beta2.ReasonNotAccepted, "the object is not served, see Accepted")
 	}
 	if id.Kind == "Mesh" {
 		return condition(meshv1beta2.ConditionProgrammed, true, meshv1beta2.ReasonProgrammed, "the members of the mesh have conditions of their own")
 	}
-	n, m, unknown, rejected := 0, 0, 0, ""
-	since := c.in.Introduced(id)
-	for _, g := range c.in.Result.Model.Dependents(id) {
-		for _, p := range c.counted[g.ID] {
-			n++
-			switch s := c.in.Proxies[p.ID]; {
-			case s.Unknown:
-				unknown++
-			case s.Acked >= since && s.Acked > 0:
-				m++
-			case s.Rejected != "" && rejected == "":
-				rejected = fmt.Sprintf("pod %s/%s refuses %s", p.Namespace, p.Name, s.Rejected)
-			}
-		}
-	}
-	count := fmt.Sprintf("%d of %d proxies run this generation", m, n)
+	count := fmt.Sprintf("%d of %d proxies run this generation", t.there, t.all)
 	switch {
-	case n == 0:
+	case t.all == 0:
 		return condition(meshv1beta2.ConditionProgrammed, true, meshv1beta2.ReasonNoProxies, "0 of 0 proxies: nothing runs that would use it")
-	case rejected != "":
-		return condition(meshv1beta2.ConditionProgrammed, false, meshv1beta2.ReasonProxyRejected, count+"; "+rejected)
-	case m == n:
+	case t.rejected != "":
+		return condition(meshv1beta2.ConditionProgrammed, false, meshv1beta2.ReasonProxyRejected, count+"; "+t.rejected)
+	case t.there == t.all:
 		return condition(meshv1beta2.ConditionProgrammed, true, meshv1beta2.ReasonProgrammed, count)
-	case unknown > 0:
+	case t.unknown > 0:
 		cond := condition(meshv1beta2.ConditionProgrammed, false, meshv1beta2.ReasonUnknown,
-			fmt.Sprintf("%s, %d are served by a replica that cannot be reached", count, unknown))
+			fmt.Sprintf("%s, %d are served by a replica that cannot be reached", count, t.unknown))
 		cond.Status = metav1.ConditionUnknown
 		return cond
 	default:

@@ -26,7 +26,7 @@ const (
 
 // Merge returns how an object differs from its desired status, and a copy of it with that status; the copy is nil when nothing
 // differs. Conditions of types that are not ours are kept; a transition time moves only when its status does.
-func Merge(d Desired, now time.Time) (meshv1beta2.Object, Change) {
+func Merge(d *Desired, now time.Time) (meshv1beta2.Object, Change) {
 	have := d.Object.Common()
 	conditions, change := mergeConditions(*have.Conditions, d.Conditions, now)
 	generation := d.Object.GetGeneration()
@@ -58,10 +58,8 @@ func Merge(d Desired, now time.Time) (meshv1beta2.Object, Change) {
 
 func mergeConditions(stored, desired []meshv1beta2.Condition, now time.Time) ([]meshv1beta2.Condition, Change) {
 	change := None
-	ours := map[string]bool{}
 	out := make([]meshv1beta2.Condition, 0, len(desired))
 	for _, want := range desired {
-		ours[want.Type] = true
 		had := meshv1beta2.FindCondition(stored, want.Type)
 		switch {
 		case had == nil:
@@ -85,7 +83,7 @@ func mergeConditions(stored, desired []meshv1beta2.Condition, now time.Time) ([]
 		out = append(out, want)
 	}
 	for _, had := range stored {
-		if !ours[had.Type] {
+		if meshv1beta2.FindCondition(desired, had.Type) == nil {
 			out = append(out, had)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
@@ -75,7 +76,7 @@ func TestConditionsTellTheTruth(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			d := Compute(input(c.problems, c.proxies, c.stored...))[0]
+			d := new(Computer).Compute(input(c.problems, c.proxies, c.stored...))[0]
 			for want := range strings.FieldsSeq(c.want) {
 				kind, rest, _ := strings.Cut(want, "=")
 				got := meshv1beta2.FindCondition(d.Conditions, kind)
@@ -96,7 +97,7 @@ func TestMergeChangesWhatDiffersOnly(t *testing.T) {
 	t.Parallel()
 	all := map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 9}}
 	foreign := meshv1beta2.Condition{Type: "Foreign", Status: "True"}
-	first, change := Merge(Compute(input(nil, all, foreign))[0], epoch)
+	first, change := Merge(new(Computer).Compute(input(nil, all, foreign))[0], epoch)
 	if change != Flipped {
 		t.Errorf("the first status is a change of kind %v", change)
 	}
@@ -107,12 +108,12 @@ func TestMergeChangesWhatDiffersOnly(t *testing.T) {
 	if got := *n.Status.VirtualNodeARN; got != "arn:local:appmesh:local:000000000000:mesh/m/virtualNode/n_ns" {
 		t.Errorf("ARN %q", got)
 	}
-	again := Compute(input(nil, all, n.Status.Conditions...))[0]
+	again := new(Computer).Compute(input(nil, all, n.Status.Conditions...))[0]
 	again.Object = n
 	if _, change := Merge(again, epoch.Add(time.Hour)); change != None {
 		t.Errorf("an equal status is a change of kind %v", change)
 	}
-	lower := Compute(input(nil, map[string]ProxyState{"a": {Acked: 9}}, n.Status.Conditions...))[0]
+	lower := new(Computer).Compute(input(nil, map[string]ProxyState{"a": {Acked: 9}}, n.Status.Conditions...))[0]
 	lower.Object = n
 	next, change := Merge(lower, epoch.Add(time.Hour))
 	if change != Lowered {
@@ -124,5 +125,39 @@ func TestMergeChangesWhatDiffersOnly(t *testing.T) {
 	}
 	if at := meshv1beta2.FindCondition(conditions, "Accepted").LastTransitionTime; !at.Equal(&metav1.Time{Time: epoch}) {
 		t.Errorf("Accepted did not flip, its transition time is %v", at)
+	}
+}
+
+func TestARepeatedComputationKeepsItsStatusesUntilSomethingMoves(t *testing.T) {
+	t.Parallel()
+	var c Computer
+	in := input(nil, map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 9}})
+	first := c.Compute(in)[0]
+	if again := c.Compute(in)[0]; again != first {
+		t.Error("nothing moved, but the status was made anew")
+	}
+	for name, change := range map[string]func(*Input){
+		"a proxy falls back": func(in *Input) { in.Proxies = map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 6}} },
+		"a new generation":   func(in *Input) { in.Introduced = func(mesh.Object) uint64 { return 10 } },
+		"a problem": func(in *Input) {
+			in.Result.Problems = []mesh.Problem{{Object: nodeID, Severity: mesh.Unresolved, Reason: "X"}}
+		},
+		"another name":           func(in *Input) { in.Result.Names = map[mesh.Object]compile.Place{nodeID: {Mesh: "m", Name: "other"}} },
+		"the object was written": func(in *Input) { in.Objects.VirtualNodes[0] = in.Objects.VirtualNodes[0].DeepCopy() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var c Computer
+			in := input(nil, map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 9}})
+			before := c.Compute(in)[0]
+			change(&in)
+			got, want := c.Compute(in)[0], new(Computer).Compute(in)[0]
+			if got == before {
+				t.Error("the status was not made anew")
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("it differs from a fresh computation (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

@@ -1,0 +1,93 @@
+package status
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// tally counts the proxies that depend on an object.
+type tally struct {
+	// all are the counted proxies, there those that run its generation, unknown those of which nobody knows.
+	all, there, unknown int
+	// rejected is the first refusal among those that do not run it.
+	rejected string
+}
+
+// group is what the proxies of one group have in common.
+type group struct {
+	proxies []mesh.Proxy
+	// least is the oldest snapshot that one of them is at.
+	least uint64
+}
+
+// pass is what one computation looks up for every object.
+type pass struct {
+	in       Input
+	problems map[mesh.Object][]mesh.Problem
+	groups   map[string]*group
+	// routes are the names of the Route objects of each router, as far as they are served.
+	routes map[mesh.Object][]string
+}
+
+func newPass(in Input) *pass {
+	p := &pass{in: in, problems: map[mesh.Object][]mesh.Problem{}, groups: map[string]*group{}, routes: map[mesh.Object][]string{}}
+	for _, f := range in.Result.Problems {
+		p.problems[f.Object] = append(p.problems[f.Object], f)
+	}
+	for _, x := range in.Result.Model.Proxies {
+		if !x.Counted {
+			continue
+		}
+		g := p.groups[x.Group]
+		if g == nil {
+			g = &group{least: math.MaxUint64}
+			p.groups[x.Group] = g
+		}
+		g.proxies = append(g.proxies, x)
+		if s := in.Proxies[x.ID]; s.Unknown {
+			g.least = 0
+		} else {
+			g.least = min(g.least, s.Acked)
+		}
+	}
+	for _, r := range in.Objects.Routes {
+		if !whole(p.problems[mesh.Object{Kind: "Route", Namespace: r.Namespace, Name: r.Name}]) {
+			of := mesh.Object{Kind: "VirtualRouter", Namespace: r.Namespace, Name: r.Spec.VirtualRouterRef.Name}
+			p.routes[of] = append(p.routes[of], r.Name)
+		}
+	}
+	return p
+}
+
+// count counts the proxies that depend on an object. In most groups every proxy is there, and no proxy has to be looked at.
+func (p *pass) count(id mesh.Object) tally {
+	var t tally
+	if id.Kind == "Mesh" {
+		return t
+	}
+	since := max(p.in.Introduced(id), 1)
+	for _, d := range p.in.Result.Model.Dependents(id) {
+		g := p.groups[d.ID]
+		if g == nil {
+			continue
+		}
+		t.all += len(g.proxies)
+		if g.least >= since {
+			t.there += len(g.proxies)
+			continue
+		}
+		for _, x := range g.proxies {
+			switch s := p.in.Proxies[x.ID]; {
+			case s.Unknown:
+				t.unknown++
+			case s.Acked >= since:
+				t.there++
+			case s.Rejected != "" && t.rejected == "":
+				t.rejected = fmt.Sprintf("pod %s/%s refuses %s", x.Namespace, x.Name, s.Rejected)
+			}
+		}
+	}
+	return t
+}
