@@ -2,6 +2,7 @@ package lifetime_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ func TestMemory(t *testing.T) {
 			[]string{"", "VirtualNodeNotFound", "VirtualNodeNotFound"}},
 		{"after such an edit a worse one leaves it",
 			[][]string{{a, b, routerTo(1, all, to("a", 1)+", "+to("b", 1))}, {a, routerTo(2, all, to("a", 1)+", "+to("b", 0))}, {a, routerTo(3, all, to("c", 1)+", "+to("b", 0))}},
-			[]string{"", "VirtualNodeNotFound", "r@2 VirtualNodeNotFound VirtualNodeNotFound"}},
+			[]string{"", "VirtualNodeNotFound", "r@2 VirtualNodeNotFound×2"}},
 		{"an object that never was good has nothing to fall back to",
 			[][]string{{routerTo(1, all, to("a", 1))}, {routerTo(2, all, to("b", 1))}}, []string{"VirtualNodeNotFound", "VirtualNodeNotFound"}},
 		{"an object made anew is another one",
@@ -124,10 +125,17 @@ func outcome(r *compile.Result) string {
 		parts = append(parts, fmt.Sprintf("%s@%d", id.Name, generation))
 	}
 	slices.Sort(parts)
+	count := map[string]int{}
 	for _, p := range r.Problems {
 		if p.Severity != mesh.Adjusted {
-			parts = append(parts, p.Reason)
+			count[p.Reason]++
 		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(count)) {
+		if n := count[reason]; n > 1 {
+			reason = fmt.Sprintf("%s×%d", reason, n)
+		}
+		parts = append(parts, reason)
 	}
 	return strings.Join(parts, " ")
 }
@@ -138,9 +146,9 @@ func TestRestartWithoutRevision(t *testing.T) {
 	t.Parallel()
 	router := routerTo(1, "prefix: /", to("a", 1)+", "+to("b", 1))
 	for status, want := range map[string]string{
-		`, status: {conditions: [{type: VirtualRouterActive, status: "True"}, {type: Accepted, status: "True", observedGeneration: 1}]}}`:  "r@1 VirtualNodeNotFound VirtualNodeNotFound",
-		`, status: {conditions: [{type: VirtualRouterActive, status: "False"}, {type: Accepted, status: "True", observedGeneration: 1}]}}`: "VirtualNodeNotFound VirtualNodeNotFound",
-		`}`: "VirtualNodeNotFound VirtualNodeNotFound",
+		`, status: {conditions: [{type: VirtualRouterActive, status: "True"}, {type: Accepted, status: "True", observedGeneration: 1}]}}`:  "r@1 VirtualNodeNotFound×2",
+		`, status: {conditions: [{type: VirtualRouterActive, status: "False"}, {type: Accepted, status: "True", observedGeneration: 1}]}}`: "VirtualNodeNotFound×2",
+		`}`: "VirtualNodeNotFound×2",
 	} {
 		var memory lifetime.Memory
 		var compiler compile.Compiler

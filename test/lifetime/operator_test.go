@@ -38,6 +38,7 @@ const config = "../../config"
 type cluster struct {
 	client  client.Client
 	rest    *rest.Config
+	config  string // path of a kubeconfig
 	options controllers.Options
 	stop    func()
 }
@@ -50,7 +51,7 @@ func start(t *testing.T) *cluster {
 	}
 	log.SetLogger(logr.Discard())
 	server := apiserver.Start(t)
-	c := &cluster{rest: server.Config(), options: options(t)}
+	c := &cluster{rest: server.Config(), config: server.Kubeconfig, options: options(t)}
 	var err error
 	if c.client, err = client.New(c.rest, client.Options{Scheme: controllers.Scheme()}); err != nil {
 		t.Fatal(err)
