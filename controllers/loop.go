@@ -7,6 +7,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
 )
@@ -18,6 +19,7 @@ type loop struct {
 	source   *source.Cluster
 	pipeline *pipeline.Pipeline
 	log      logr.Logger
+	memory   lifetime.Memory
 	// stepped is called after each pass.
 	stepped func(*pipeline.Snapshot)
 }
@@ -43,7 +45,8 @@ func (l *loop) Start(ctx context.Context) error {
 		case <-l.source.Changed():
 		}
 		start := time.Now()
-		s := l.pipeline.Step(l.source.Objects())
+		s := l.pipeline.Step(l.memory.Objects(l.source.Objects()))
+		l.memory.Note(s.Objects, s.Result)
 		took := time.Since(start)
 		l.observe(s, took)
 		l.stepped(s)

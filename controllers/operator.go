@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -34,6 +36,7 @@ import (
 	"github.com/aftermesh/aftermesh/pkg/identity"
 	"github.com/aftermesh/aftermesh/pkg/inject"
 	injectwebhook "github.com/aftermesh/aftermesh/pkg/inject/webhook"
+	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
 	"github.com/aftermesh/aftermesh/pkg/status"
@@ -86,13 +89,14 @@ type operator struct {
 	peers      *peer.Table
 	operatorCA *identity.Issuer
 	xdsCA      *identity.Issuer
-	wake       chan struct{}
+	wake       chan struct{} // of the status writer
+	stir       chan struct{} // of the lifetime writer
 	served     chan struct{} // closed after the first pass
 }
 
 // Run serves until ctx ends. The error says what kept it from starting or made it stop.
 func Run(ctx context.Context, cfg *rest.Config, o Options, log logr.Logger) error {
-	op := &operator{Options: o, log: log, wake: make(chan struct{}, 1), served: make(chan struct{})}
+	op := &operator{Options: o, log: log, wake: make(chan struct{}, 1), stir: make(chan struct{}, 1), served: make(chan struct{})}
 	steps := []struct {
 		what string
 		do   func(context.Context, *rest.Config) error
@@ -106,6 +110,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options, log logr.Logger) erro
 		{"serve the admin API", func(context.Context, *rest.Config) error { return op.serveAdmin() }},
 		{"serve webhooks", op.serveWebhooks},
 		{"write statuses", op.writeStatuses},
+		{"write finalizers", op.writeLifetimes},
 		{"answer probes", op.answerProbes},
 	}
 	for _, s := range steps {
@@ -169,7 +174,9 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 		LeaderElectionReleaseOnCancel: true,
 		Cache: cache.Options{
 			SyncPeriod: &sync, DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject: map[client.Object]cache.ByObject{&corev1.Pod{}: {Transform: slimPod}},
+			ByObject: map[client.Object]cache.ByObject{
+				&corev1.Pod{}: {Transform: slimPod}, &appsv1.ControllerRevision{}: {Label: source.AcceptedSelector()},
+			},
 		},
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 		WebhookServer: webhook.NewServer(webhook.Options{Port: op.WebhookPort, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
@@ -182,7 +189,8 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 	}
 	op.manager = m
 	for _, c := range collectors() {
-		if err := metrics.Registry.Register(c); err != nil {
+		var again prometheus.AlreadyRegisteredError
+		if err := metrics.Registry.Register(c); err != nil && !errors.As(err, &again) {
 			return err
 		}
 	}
@@ -249,11 +257,13 @@ func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
 	}})
 }
 
-// signal wakes the status writer.
+// signal wakes the leader's writers.
 func (op *operator) signal() {
-	select {
-	case op.wake <- struct{}{}:
-	default:
+	for _, c := range []chan struct{}{op.wake, op.stir} {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -272,7 +282,7 @@ func (op *operator) writeStatuses(context.Context, *rest.Config) error {
 	return errors.Join(
 		op.manager.Add(&statusWriter{
 			client: op.manager.GetClient(), recorder: op.manager.GetEventRecorder("aftermesh"), log: op.log.WithName("status"),
-			objects: op.source.Objects, snapshot: op.pipeline.Last, proxies: op.proxyStates, wake: op.wake, arn: op.ARN,
+			objects: func() *compile.Objects { return lifetime.Serve(op.source.Objects()) }, revised: op.source.Revised, snapshot: op.pipeline.Last, proxies: op.proxyStates, wake: op.wake, arn: op.ARN,
 		}),
 		op.manager.Add(everywhere(op.forwardSignals)),
 	)

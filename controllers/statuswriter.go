@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -46,6 +47,8 @@ type statusWriter struct {
 	objects  func() *compile.Objects
 	snapshot func() *pipeline.Snapshot
 	proxies  func() map[string]status.ProxyState
+	// revised is true when the accepted specification that is served in place of the current one is stored.
+	revised  func(uid types.UID, generation int64) bool
 	wake     <-chan struct{}
 	arn      status.ARN
 	computer status.Computer
@@ -113,6 +116,10 @@ func (w *statusWriter) pass(ctx context.Context) (again bool) {
 			again = true // the next pass of the pipeline will know this generation
 			continue
 		}
+		if kept, ok := s.Result.Kept[d.ID]; ok && !w.revised(d.Object.GetUID(), kept) {
+			again = true // a restart must not find the condition without what it speaks of
+			continue
+		}
 		m := w.remember(d)
 		if m.settled == d {
 			continue
@@ -160,7 +167,7 @@ func overlay[T meshv1beta2.Object](w *statusWriter, list []T) []T {
 	out := make([]T, len(list))
 	for i, o := range list {
 		out[i] = o
-		m := w.memory[mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}]
+		m := w.memory[objectOf(o)]
 		if m == nil || m.stored == nil || m.base != o.GetResourceVersion() {
 			continue
 		}

@@ -18,7 +18,7 @@ lint() {
 }
 verify() { hack/tools/generate.sh verify && go mod verify >/dev/null; }
 unit() { go test ./api/... ./pkg/... ./controllers/... ./test/cluster/... ./test/corpus/... ./test/echo/...; }
-apiserver() { devcluster install && go test ./test/apiserver/... && CRDS="${CRDS:-}" go test ./test/crds/... ./test/webhook/...; }
+apiserver() { devcluster install && go test ./test/apiserver/... && CRDS="${CRDS:-}" go test ./test/crds/... ./test/webhook/... ./test/lifetime/...; }
 netns() { devcluster install && devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/netns/... ./test/replicas/...; }
 envoy() { devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/envoy/...; }
 # The cases of plain routing; the whole collection is `make test-corpus`.

@@ -15,12 +15,16 @@ import (
 
 func newCheck() *cobra.Command {
 	var f fileFlags
+	var k kubeFlags
 	var format string
 	c := &cobra.Command{
-		Use:   "check -f PATH",
-		Short: "Validate manifests with the operator's own code",
+		Use:   "check [-f PATH]",
+		Short: "Validate manifests with the operator's own code, or look for leftovers in a cluster",
 		Long: `Reads App Mesh manifests and says, with file and line, what the operator would say about them: what it would refuse,
 what does not resolve, and what has another effect than written. Nothing is sent anywhere.
+
+Without -f it looks at a cluster instead, and lists what is left over of this controller and of App Mesh's: objects whose deletion
+waits for nobody, finalizers without an operator, webhooks without a service; each with the command that ends it.
 
 Exit code 0 means that everything would be served (warnings included), 1 that something would not.`,
 		Example: `  aftermesh check -f manifests/
@@ -28,6 +32,9 @@ Exit code 0 means that everything would be served (warnings included), 1 that so
   aftermesh check -f mesh.yaml -f app/ -o json`,
 		Args: atMost(0, "no arguments, manifests are given by -f"),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if len(f.paths) == 0 {
+				return checkCluster(c.Context(), &k, c.OutOrStdout())
+			}
 			files, s, err := f.read(c.InOrStdin())
 			if err != nil {
 				return err
@@ -36,6 +43,8 @@ Exit code 0 means that everything would be served (warnings included), 1 that so
 		},
 	}
 	f.add(c)
+	c.Flags().StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig file of the cluster; default as kubectl")
+	c.Flags().StringVar(&k.context, "context", "", "context of the kubeconfig")
 	outputFlag(c, &format, "text", "json", "yaml")
 	return c
 }

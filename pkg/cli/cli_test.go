@@ -48,7 +48,7 @@ func TestExitCodesAndWords(t *testing.T) {
 		{"check of good manifests", "check -f -", manifests, 0, "2 objects: 0 errors, 0 unresolved, 0 warnings"},
 		{"check names file, line, object and remedy", "check -f -", manifests + dangling, 1, "-:15: unresolved: VirtualNode demo/front: spec.backends[0].virtualService: VirtualService demo/missing does not exist"},
 		{"check of something unreadable", "check -f -", "a: [", 1, "error"},
-		{"check without files", "check", "", 2, "-f says which manifests"},
+		{"check without files and without a cluster", "check --kubeconfig /nowhere", "", 1, "to check manifests give their path with -f"},
 		{"check of a file that is not there", "check -f /nowhere.yaml", "", 1, "no such file"},
 		{"translate", "translate -f - --proxy demo/front", manifests, 0, "lds_ingress_0.0.0.0_15000"},
 		{"translate by node id", "translate -f - --proxy mesh/demo/virtualNode/front_demo -o json", manifests, 0, `"listeners"`},

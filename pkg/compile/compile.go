@@ -16,6 +16,8 @@ type Result struct {
 	Model *mesh.Model
 	// Problems are sorted by object, the worst first.
 	Problems []mesh.Problem
+	// Kept maps the objects whose last accepted specification is served in place of the current one to its generation.
+	Kept map[mesh.Object]int64
 	// Names maps each object that has a mesh to its place in it, for identifiers and tables.
 	Names map[mesh.Object]Place
 }
@@ -38,6 +40,15 @@ type Compiler struct {
 
 // Compile decides what every proxy does. It never fails: what a user got wrong is in the Problems.
 func (c *Compiler) Compile(in *Objects) *Result {
+	r := c.pass(in)
+	if len(in.Accepted) > 0 {
+		r = c.keepAccepted(in, r)
+	}
+	return r
+}
+
+// pass compiles the objects as they are.
+func (c *Compiler) pass(in *Objects) *Result {
 	b := newBuilder(in)
 	c.judge(b)
 	b.indexMeshes()

@@ -23,8 +23,9 @@ func (b *builder) discover(n *node, d *mesh.Destination) bool {
 		return false // reported by validate
 	}
 	if n.selector != nil && !b.in.Settings.Offline {
-		if len(n.pods) > 0 || sd.DNS == nil || b.inCluster(n, sd.DNS.Hostname) {
-			d.Endpoints = podEndpoints(n.pods, d.Port, b.servicePortFor(n, d.Port), d.IPPreference)
+		pods := n.endpointPods()
+		if len(pods) > 0 || sd.DNS == nil || b.inCluster(n, sd.DNS.Hostname) {
+			d.Endpoints = podEndpoints(pods, d.Port, b.servicePortFor(n, d.Port), d.IPPreference)
 			return true
 		}
 	}
@@ -121,7 +122,7 @@ func (b *builder) discoverCloudMap(n *node, d *mesh.Destination, cm *meshv1beta2
 			continue
 		}
 		registered = true
-		for _, p := range other.pods {
+		for _, p := range other.endpointPods() {
 			if hasAttributes(p, other, cm.Attributes) {
 				pods = append(pods, p)
 			}

@@ -20,6 +20,8 @@ type node struct {
 	name     string
 	selector labels.Selector // nil when the node selects no pods at all
 	pods     []*Pod
+	// lingering pods are endpoints that an edit took away a moment ago, see grace.go.
+	lingering []*Pod
 	// listeners are the usable ones, in the order written; destinations are what callers see of them, by port.
 	listeners    []*mesh.Listener
 	destinations map[uint32]*mesh.Destination
@@ -31,6 +33,7 @@ var reservedPorts = []uint32{15000, 15001, 15020, 9901}
 // compileDestinations decides what each node serves and how its callers reach it.
 func (b *builder) compileDestinations() {
 	b.selectPods()
+	b.lingering()
 	for _, n := range b.nodeOrder {
 		n.destinations = map[uint32]*mesh.Destination{}
 		for i := range n.object.Spec.Listeners {

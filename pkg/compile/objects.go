@@ -3,6 +3,8 @@ package compile
 import (
 	"iter"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 )
 
@@ -18,10 +20,17 @@ type Objects struct {
 	GatewayRoutes   []*meshv1beta2.GatewayRoute
 	BackendGroups   []*meshv1beta2.BackendGroup
 
+	// Accepted are the last accepted forms of objects whose current generation is another: kind, namespace, name, UID,
+	// generation and spec. The accepted one serves on while the current one has a fault that it has not.
+	Accepted []meshv1beta2.Object
+
 	Namespaces []Namespace
 	Pods       []*Pod
 	Services   []*Service
 	Slices     []*Slice
+	// Grace lists, by VirtualNode, the UIDs of pods that it lost a moment ago by an edit of its selector or of their labels.
+	// They remain its endpoints while it has no other. Whoever fills it in bounds the time.
+	Grace map[types.NamespacedName][]string
 
 	Settings Settings
 }

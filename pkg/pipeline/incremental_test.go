@@ -6,11 +6,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/lifetime"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/xds"
 )
@@ -19,17 +23,26 @@ import (
 const edits = 2500
 
 // TestIncrementalEqualsFresh edits a random mesh again and again: the sets of the running pipeline must be byte for byte those of a
-// new one that sees only the end state, in another order of input.
+// new one that sees only the end state, in another order of input, and the revisions that the leader would have stored.
 func TestIncrementalEqualsFresh(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	w := newWorld(r)
 	running := pipeline.New(nil, time.Now)
-	moved := 0
+	var memory lifetime.Memory
+	moved, kept := 0, 0
 	for i := range edits {
 		w.edit()
-		got := running.Step(w.objects())
-		want := pipeline.New(nil, time.Now).Step(w.shuffled())
+		got := running.Step(memory.Objects(w.objects()))
+		memory.Note(got.Objects, got.Result)
+		var fresh lifetime.Memory
+		end := w.shuffled()
+		end.Accepted = revisions(t, got)
+		want := pipeline.New(nil, time.Now).Step(fresh.Objects(end))
+		if diff := cmp.Diff(want.Result.Kept, got.Result.Kept, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("edit %d: other accepted specifications are served than by a fresh pipeline\n%s", i, diff)
+		}
+		kept += len(got.Result.Kept)
 		if len(got.Failed) > 0 {
 			t.Fatalf("edit %d: %v", i, got.Failed)
 		}
@@ -38,9 +51,30 @@ func TestIncrementalEqualsFresh(t *testing.T) {
 			moved++
 		}
 	}
+	if kept < edits/4 {
+		t.Errorf("accepted specifications were kept %d times in %d edits: the edits prove little", kept, edits)
+	}
 	if moved < edits/4 {
 		t.Errorf("only %d of %d edits changed any set: the edits prove little", moved, edits)
 	}
+}
+
+// revisions are the accepted specifications that a snapshot serves, as they come back from the API server.
+func revisions(t *testing.T, s *pipeline.Snapshot) []meshv1beta2.Object {
+	t.Helper()
+	var out []meshv1beta2.Object
+	for _, a := range s.Objects.Accepted {
+		id := mesh.Object{Kind: a.Common().Kind, Namespace: a.GetNamespace(), Name: a.GetName()}
+		if s.Result.Kept[id] == 0 {
+			continue
+		}
+		r, err := lifetime.Revision(a, "system")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, lifetime.ParseRevision(r).Accepted)
+	}
+	return out
 }
 
 func compareSnapshots(t *testing.T, i int, got, want *pipeline.Snapshot) {

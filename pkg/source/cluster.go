@@ -3,9 +3,11 @@ package source
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"sync/atomic"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +17,7 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/lifetime"
 )
 
 // Cluster follows a Kubernetes cluster through the informers of a controller-runtime cache.
@@ -42,12 +45,15 @@ type Cluster struct {
 	services        table[*compile.Service]
 	slices          table[*compile.Slice]
 	zones           table[string]
+	revisions       table[lifetime.Stored]
+	grace           grace
 	versions        map[string]func() string
 }
 
 // NewCluster registers the informers it needs with c. It reports changes after Wait has returned.
 func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings) (*Cluster, error) {
 	s := &Cluster{settings: settings, changed: make(chan struct{}, 1), status: make(chan struct{}, 1), versions: map[string]func() string{}}
+	s.grace.changed = s.signal
 	nodes := &metav1.PartialObjectMetadata{}
 	nodes.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
 	for _, w := range []struct {
@@ -64,6 +70,7 @@ func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings) (
 		converted(&discoveryv1.EndpointSlice{}, &s.slices, convertSlice),
 		{&corev1.Pod{}, s.setPod, s.removePod},
 		{nodes, s.setNode, s.zones.remove},
+		converted(&appsv1.ControllerRevision{}, &s.revisions, lifetime.ParseRevision),
 	} {
 		if err := s.watch(ctx, c, w.object, w.set, w.remove); err != nil {
 			return nil, fmt.Errorf("watch %T: %w", w.object, err)
@@ -90,6 +97,9 @@ func own[T any, P interface {
 			return false
 		}
 		old, known := t.get(key)
+		if known {
+			s.edited(old, o)
+		}
 		t.set(key, o)
 		if known && sameInput(old, o) {
 			signal(s.status)
@@ -97,6 +107,15 @@ func own[T any, P interface {
 		}
 		return true
 	}, t.remove}
+}
+
+// edited looks at what a change takes away before it is stored.
+func (s *Cluster) edited(old, now meshv1beta2.Object) {
+	before, isNode := old.(*meshv1beta2.VirtualNode)
+	after, isStill := now.(*meshv1beta2.VirtualNode)
+	if isNode && isStill && before.UID == after.UID && !reflect.DeepEqual(before.Spec.PodSelector, after.Spec.PodSelector) {
+		s.grace.selectorEdited(before, after, s.pods.all())
+	}
 }
 
 // sameInput is true when compile cannot tell two versions of an object apart.
@@ -125,8 +144,11 @@ func (s *Cluster) setPod(key string, obj any) bool {
 	}
 	row := convertPod(p)
 	row.Zone, _ = s.zones.get("/" + row.NodeName)
-	if old, ok := s.pods.get(key); ok && old.UID != row.UID {
+	switch old, ok := s.pods.get(key); {
+	case ok && old.UID != row.UID:
 		s.forget(old.UID)
+	case ok && !maps.Equal(old.Labels, row.Labels):
+		s.grace.labelsEdited(old.Pod, row.Pod, s.virtualNodes.all())
 	}
 	s.podsByUID.set(row.UID, row)
 	return s.pods.set(key, row)
@@ -231,7 +253,7 @@ func (s *Cluster) Objects() *compile.Objects {
 		VirtualRouters: s.virtualRouters.all(), Routes: s.routes.all(), VirtualGateways: s.virtualGateways.all(),
 		GatewayRoutes: s.gatewayRoutes.all(), BackendGroups: s.backendGroups.all(),
 		Namespaces: s.namespaces.all(), Services: s.services.all(), Slices: s.slices.all(),
-		Pods: make([]*compile.Pod, len(pods)), Settings: s.settings,
+		Pods: make([]*compile.Pod, len(pods)), Settings: s.settings, Accepted: s.accepted(), Grace: s.grace.list(),
 	}
 	for i, p := range pods {
 		o.Pods[i] = p.Pod

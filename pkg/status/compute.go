@@ -57,7 +57,9 @@ type remembered struct {
 	place    compile.Place
 	routes   []string
 	tally    tally
-	desired  *Desired
+	// kept is the generation that is served in place of the current one; 0 if none.
+	kept    int64
+	desired *Desired
 }
 
 // Compute returns the desired status of every object, sorted by kind, namespace and name.
@@ -67,7 +69,7 @@ func (c *Computer) Compute(in Input) []*Desired {
 	out := make([]*Desired, 0, len(c.last))
 	for o := range in.Objects.All() {
 		id := mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
-		now := remembered{object: o, problems: p.problems[id], place: in.Result.Names[id], routes: p.routes[id], tally: p.count(id)}
+		now := remembered{object: o, problems: p.problems[id], place: in.Result.Names[id], routes: p.routes[id], tally: p.count(id), kept: in.Result.Kept[id]}
 		if was := c.last[id]; was != nil && was.equal(&now) {
 			next[id] = was
 		} else {
@@ -82,7 +84,7 @@ func (c *Computer) Compute(in Input) []*Desired {
 }
 
 func (r *remembered) equal(s *remembered) bool {
-	return r.object == s.object && r.tally == s.tally && r.place == s.place && slices.Equal(r.problems, s.problems) && slices.Equal(r.routes, s.routes)
+	return r.object == s.object && r.kept == s.kept && r.tally == s.tally && r.place == s.place && slices.Equal(r.problems, s.problems) && slices.Equal(r.routes, s.routes)
 }
 
 // status says what is true about the object.
@@ -90,8 +92,12 @@ func (r *remembered) status(id mesh.Object, arn ARN) *Desired {
 	accepted := accepted(r.problems)
 	resolved := resolved(r.problems)
 	programmed := programmed(id, r.problems, r.tally)
+	if r.kept != 0 {
+		programmed = condition(meshv1beta2.ConditionProgrammed, false, meshv1beta2.ReasonNotAccepted,
+			fmt.Sprintf("generation %d, the last accepted one, is served until this one can be", r.kept))
+	}
 	d := &Desired{Object: r.object, ID: id, Conditions: []meshv1beta2.Condition{
-		accepted, resolved, programmed, ready(accepted, resolved, programmed), active(r.object, r.problems),
+		accepted, resolved, programmed, ready(accepted, resolved, programmed), active(r.object, r.problems, r.kept != 0),
 	}}
 	for i := range d.Conditions {
 		d.Conditions[i].ObservedGeneration = r.object.GetGeneration()
@@ -169,9 +175,13 @@ func ready(parts ...meshv1beta2.Condition) meshv1beta2.Condition {
 	return condition(meshv1beta2.ConditionReady, true, meshv1beta2.ReasonReady, "")
 }
 
-// active is App Mesh's own condition. Once true it stays true through updates whose references do not resolve.
-func active(o meshv1beta2.Object, problems []mesh.Problem) meshv1beta2.Condition {
+// active is App Mesh's own condition. Once true it stays true through updates whose references do not resolve, and while the
+// last accepted specification is served.
+func active(o meshv1beta2.Object, problems []mesh.Problem, kept bool) meshv1beta2.Condition {
 	kind := meshv1beta2.ActiveCondition(o.Common().Kind)
+	if kept {
+		return condition(kind, true, "", "")
+	}
 	was := meshv1beta2.FindCondition(*o.Common().Conditions, kind)
 	wasTrue := was != nil && was.Status == metav1.ConditionTrue
 	if p := pick(problems, mesh.Rejected); whole(problems) {

@@ -33,6 +33,9 @@ type Options struct {
 	Linger time.Duration
 	// Unknown is how long a proxy without a group is kept waiting before the stream is refused. Zero means 10 seconds.
 	Unknown time.Duration
+	// Orphan is how long a proxy whose group is gone keeps its stream and what it has, in case the group comes back; then the
+	// stream is ended with InvalidArgument, as App Mesh did. Zero means 15 minutes.
+	Orphan time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -45,6 +48,7 @@ func (o Options) withDefaults() Options {
 	set(&o.Grace, 5*time.Minute)
 	set(&o.Linger, 30*time.Second)
 	set(&o.Unknown, 10*time.Second)
+	set(&o.Orphan, 15*time.Minute)
 	return o
 }
 
@@ -100,7 +104,8 @@ func (s *Server) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryServi
 	defer cancel(nil)
 	now := time.Now()
 	st := newStream(s.cache, proxy, now, cancel)
-	st.linger = s.opts.Linger
+	st.linger, st.patience = s.opts.Linger, s.opts.Orphan
+	defer st.over()
 	defer time.AfterFunc(s.age(proxy, now), func() { cancel(errEnded) }).Stop()
 	defer time.AfterFunc(s.opts.Unknown, func() { st.giveUp(s.opts.Unknown) }).Stop()
 	s.cache.add(st)

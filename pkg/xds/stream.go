@@ -42,6 +42,9 @@ type stream struct {
 	// surplus are the clusters that nothing uses any more, with the time of their removal, linger after that was seen.
 	surplus map[string]time.Time
 	linger  time.Duration
+	// patience is how long the stream outlives its group, orphan the timer of that; nil while there is a group.
+	patience time.Duration
+	orphan   *time.Timer
 	// next is when there is something to do without anybody asking; zero for never.
 	next  time.Time
 	timer *time.Timer
@@ -68,7 +71,12 @@ func (s *stream) adopt(snap *Snapshot) bool {
 	}
 	group, ok := snap.GroupOf(s.proxy.ID)
 	set := snap.Sets[group]
-	if !ok || set == nil || s.set == set && s.group == group {
+	if !ok || set == nil {
+		s.lost()
+		return false
+	}
+	s.rejoin()
+	if s.set == set && s.group == group {
 		return false
 	}
 	s.group, s.set = group, set

@@ -1,0 +1,74 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/lifetime"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// writeLifetimes adds the writer of finalizers and system fields.
+func (op *operator) writeLifetimes(context.Context, *rest.Config) error {
+	return op.manager.Add(&lifetimeWriter{
+		client: op.manager.GetClient(), live: op.client, log: op.log.WithName("lifetime"),
+		namespace: op.Namespace, revisions: op.source.Revisions,
+		recorder: func(component string) events.EventRecorder { return op.manager.GetEventRecorder(component) },
+		objects:  op.source.Objects, snapshot: op.pipeline.Last, rows: op.rows, acked: op.pipeline.AckedThrough, wake: op.stir,
+	})
+}
+
+// complete writes the system fields that objects stored without a webhook lack.
+func (w *lifetimeWriter) complete(ctx context.Context, o *compile.Objects, now time.Time) (again bool) {
+	for _, c := range lifetime.Incomplete(o) {
+		l := w.life(c.Object)
+		if now.Before(l.retry) {
+			again = true
+			continue
+		}
+		if c.Replaces != nil {
+			// The cache may not know yet what the object refers to.
+			gone, err := w.gone(ctx, c.Replaces)
+			if err != nil {
+				w.fail(c.Object, l, now, err)
+			}
+			if !gone {
+				again = true
+				continue
+			}
+		}
+		again = w.patch(ctx, c.Object, l, now, c.Apply) || again
+	}
+	return again
+}
+
+// gone asks the API server whether any of the referents is there under its UID.
+func (w *lifetimeWriter) gone(ctx context.Context, referents []lifetime.Referent) (bool, error) {
+	for _, r := range referents {
+		var found client.Object = &meshv1beta2.Mesh{}
+		if r.Namespace != "" {
+			found = &meshv1beta2.VirtualGateway{}
+		}
+		err := w.live.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: r.Name}, found)
+		switch {
+		case err == nil && found.GetUID() == r.UID:
+			return false, nil
+		case err != nil && !apierrors.IsNotFound(err):
+			return false, errors.Join(errors.New("read what the object refers to"), err)
+		}
+	}
+	return true, nil
+}
+
+func objectOf(o meshv1beta2.Object) mesh.Object {
+	return mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+}

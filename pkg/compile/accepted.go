@@ -1,0 +1,164 @@
+package compile
+
+import (
+	"maps"
+	"slices"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// keepAccepted serves the last accepted specification of an object in place of one that has a fault which the accepted one, in
+// the same surroundings, has not. r is the pass over the current specifications; the result's problems are about these.
+//
+// A fault that both have came from outside, for example a referent that vanished: then the current one is served, with the
+// fallbacks that go with the fault, and edits of other fields take effect.
+func (c *Compiler) keepAccepted(in *Objects, r *Result) *Result {
+	accepted := acceptedOf(in)
+	kept, own, passed := map[mesh.Object]meshv1beta2.Object{}, map[mesh.Object][]mesh.Problem{}, map[mesh.Object]bool{}
+	// What is kept may be at odds with the rest and thus find further candidates. Chains longer than the bound go on with
+	// the fallbacks.
+	const rounds = 4
+	for range rounds {
+		faults := faultsOf(r)
+		fresh := map[mesh.Object]meshv1beta2.Object{}
+		for id := range faults {
+			if a := accepted[id]; a != nil && kept[id] == nil && !passed[id] {
+				fresh[id] = a
+			}
+		}
+		if len(fresh) == 0 {
+			break
+		}
+		after := c.tryAccepted(in, kept, fresh, faults, passed)
+		for id, a := range fresh {
+			kept[id], own[id] = a, problemsOf(r, id)
+		}
+		r = after
+	}
+	r.Kept = make(map[mesh.Object]int64, len(kept))
+	r.Problems = slices.DeleteFunc(r.Problems, func(p mesh.Problem) bool { return kept[p.Object] != nil })
+	for id, a := range kept {
+		r.Kept[id] = a.GetGeneration()
+		r.Problems = append(r.Problems, own[id]...)
+	}
+	slices.SortFunc(r.Problems, mesh.Problem.Compare)
+	return r
+}
+
+// tryAccepted compiles with the accepted specifications of kept and fresh objects, and moves those that are not better off so
+// from fresh to passed, until all that remain are. It returns the last pass. What remains does not depend on what was passed:
+// a replica that knows only the accepted forms of kept objects decides the same.
+func (c *Compiler) tryAccepted(in *Objects, kept, fresh map[mesh.Object]meshv1beta2.Object, faults map[mesh.Object]map[fault]bool, passed map[mesh.Object]bool) *Result {
+	for tries := 8; ; tries-- {
+		by := maps.Clone(kept)
+		maps.Copy(by, fresh)
+		after := c.pass(substitute(in, by))
+		remaining, settled := faultsOf(after), true
+		for id := range fresh {
+			if tries == 0 || contains(remaining[id], faults[id]) {
+				delete(fresh, id)
+				passed[id], settled = true, false
+			}
+		}
+		if settled {
+			return after
+		}
+	}
+}
+
+// acceptedOf returns the accepted specifications that differ from the current ones of the same object.
+func acceptedOf(in *Objects) map[mesh.Object]meshv1beta2.Object {
+	given := make(map[mesh.Object]meshv1beta2.Object, len(in.Accepted))
+	for _, a := range in.Accepted {
+		given[objectOf(a)] = a
+	}
+	out := map[mesh.Object]meshv1beta2.Object{}
+	for o := range in.All() {
+		if a := given[objectOf(o)]; a != nil && a.GetUID() == o.GetUID() && a.GetGeneration() != o.GetGeneration() {
+			out[objectOf(o)] = a
+		}
+	}
+	return out
+}
+
+// fault is what two specifications are compared by; the place of a fault moves when lists are edited.
+type fault struct{ reason, message string }
+
+// faultsOf returns, by object, what keeps it or parts of it from being served.
+func faultsOf(r *Result) map[mesh.Object]map[fault]bool {
+	out := map[mesh.Object]map[fault]bool{}
+	for _, p := range r.Problems {
+		if p.Severity == mesh.Adjusted {
+			continue
+		}
+		if out[p.Object] == nil {
+			out[p.Object] = map[fault]bool{}
+		}
+		out[p.Object][fault{p.Reason, p.Message}] = true
+	}
+	return out
+}
+
+func contains(all, some map[fault]bool) bool {
+	for f := range some {
+		if !all[f] {
+			return false
+		}
+	}
+	return true
+}
+
+func problemsOf(r *Result, id mesh.Object) []mesh.Problem {
+	var out []mesh.Problem
+	for _, p := range r.Problems {
+		if p.Object == id {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// substitute returns the objects with the given specifications in place of the current ones.
+func substitute(in *Objects, by map[mesh.Object]meshv1beta2.Object) *Objects {
+	out := *in
+	out.Meshes = replaced(in.Meshes, by, func(o, a *meshv1beta2.Mesh) { o.Spec = a.Spec })
+	out.VirtualNodes = replaced(in.VirtualNodes, by, func(o, a *meshv1beta2.VirtualNode) { o.Spec = a.Spec })
+	out.VirtualServices = replaced(in.VirtualServices, by, func(o, a *meshv1beta2.VirtualService) { o.Spec = a.Spec })
+	out.VirtualRouters = replaced(in.VirtualRouters, by, func(o, a *meshv1beta2.VirtualRouter) { o.Spec = a.Spec })
+	out.Routes = replaced(in.Routes, by, func(o, a *meshv1beta2.Route) { o.Spec = a.Spec })
+	out.VirtualGateways = replaced(in.VirtualGateways, by, func(o, a *meshv1beta2.VirtualGateway) { o.Spec = a.Spec })
+	out.GatewayRoutes = replaced(in.GatewayRoutes, by, func(o, a *meshv1beta2.GatewayRoute) {
+		gateway := o.Spec.VirtualGatewayRef
+		o.Spec = a.Spec
+		o.Spec.VirtualGatewayRef = gateway
+	})
+	out.BackendGroups = replaced(in.BackendGroups, by, func(o, a *meshv1beta2.BackendGroup) { o.Spec = a.Spec })
+	return &out
+}
+
+// replaced copies the objects that are replaced. System fields stay as they are now.
+func replaced[T any, P interface {
+	*T
+	meshv1beta2.Object
+}](list []P, by map[mesh.Object]meshv1beta2.Object, set func(o, accepted P)) []P {
+	out := slices.Clone(list)
+	for i, o := range list {
+		a, ok := by[objectOf(o)].(P)
+		if !ok {
+			continue
+		}
+		copied := *o
+		var next P = &copied
+		set(next, a)
+		now, then := o.Common(), next.Common()
+		if now.AWSName != nil {
+			*then.AWSName = *now.AWSName
+		}
+		if now.MeshRef != nil {
+			*then.MeshRef = *now.MeshRef
+		}
+		out[i] = next
+	}
+	return out
+}

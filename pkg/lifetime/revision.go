@@ -1,0 +1,101 @@
+package lifetime
+
+import (
+	"encoding/json"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+)
+
+// LabelAccepted marks the ControllerRevisions that hold a last accepted specification; its value is the kind of the object.
+const LabelAccepted = "aftermesh.dev/accepted-spec"
+
+// RevisionName is the name of the revision that holds one generation of an object.
+func RevisionName(uid types.UID, generation int64) string {
+	return fmt.Sprintf("aftermesh-%s-%d", uid, generation)
+}
+
+// Revision returns the form in which the accepted specification of an object is stored. It belongs to the object and goes with
+// it. That of a Mesh, which has no namespace, is stored in the given one.
+func Revision(accepted meshv1beta2.Object, namespace string) (*appsv1.ControllerRevision, error) {
+	kind := accepted.Common().Kind
+	slim, ok := accepted.DeepCopyObject().(meshv1beta2.Object)
+	if !ok {
+		return nil, fmt.Errorf("a copy of %s is none", kind) // every kind's copy is of the same kind
+	}
+	slim.GetObjectKind().SetGroupVersionKind(meshv1beta2.GroupVersion.WithKind(kind))
+	meta := metav1.ObjectMeta{Namespace: slim.GetNamespace(), Name: slim.GetName(), UID: slim.GetUID(), Generation: slim.GetGeneration()}
+	c := slim.Common()
+	*c.Conditions, *c.ObservedGeneration = nil, nil
+	for _, clear := range []func(){
+		func() { slim.SetLabels(nil) }, func() { slim.SetAnnotations(nil) }, func() { slim.SetFinalizers(nil) },
+		func() { slim.SetOwnerReferences(nil) }, func() { slim.SetManagedFields(nil) }, func() { slim.SetResourceVersion("") },
+		func() { slim.SetDeletionTimestamp(nil) }, func() { slim.SetCreationTimestamp(metav1.Time{}) },
+	} {
+		clear()
+	}
+	raw, err := json.Marshal(slim)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s %s/%s: %w", kind, meta.Namespace, meta.Name, err)
+	}
+	if meta.Namespace != "" {
+		namespace = meta.Namespace
+	}
+	return &appsv1.ControllerRevision{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: RevisionName(meta.UID, meta.Generation), Labels: map[string]string{LabelAccepted: kind},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: meshv1beta2.GroupVersion.String(), Kind: kind, Name: meta.Name, UID: meta.UID}},
+		},
+		Data: runtime.RawExtension{Raw: raw}, Revision: meta.Generation,
+	}, nil
+}
+
+// Stored is a revision as it was read.
+type Stored struct {
+	Namespace, Name string
+	UID             types.UID
+	// Accepted is the object in it; nil when it cannot be read.
+	Accepted meshv1beta2.Object
+}
+
+// ParseRevision reads what Revision wrote. What cannot be read has no Accepted, and is as good as not there.
+func ParseRevision(r *appsv1.ControllerRevision) Stored {
+	out := Stored{Namespace: r.Namespace, Name: r.Name, UID: r.UID}
+	object := newObject(r.Labels[LabelAccepted])
+	if object == nil || json.Unmarshal(r.Data.Raw, object) != nil {
+		return out
+	}
+	if len(r.OwnerReferences) == 1 && r.OwnerReferences[0].UID == object.GetUID() && r.Revision == object.GetGeneration() {
+		out.Accepted = object
+	}
+	return out
+}
+
+// newObject returns an empty object of a kind, or nil.
+func newObject(kind string) meshv1beta2.Object {
+	switch kind {
+	case "Mesh":
+		return &meshv1beta2.Mesh{}
+	case "VirtualNode":
+		return &meshv1beta2.VirtualNode{}
+	case "VirtualService":
+		return &meshv1beta2.VirtualService{}
+	case "VirtualRouter":
+		return &meshv1beta2.VirtualRouter{}
+	case "Route":
+		return &meshv1beta2.Route{}
+	case "VirtualGateway":
+		return &meshv1beta2.VirtualGateway{}
+	case "GatewayRoute":
+		return &meshv1beta2.GatewayRoute{}
+	case "BackendGroup":
+		return &meshv1beta2.BackendGroup{}
+	default:
+		return nil
+	}
+}
