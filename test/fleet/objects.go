@@ -64,15 +64,15 @@ metadata: {name: worker}
 ---
 apiVersion: appmesh.k8s.aws/v1beta2
 kind: Mesh
-metadata: {name: bench}
+metadata: {name: bench, finalizers: [finalizers.appmesh.k8s.aws/mesh-members, finalizers.appmesh.k8s.aws/aws-appmesh-resources]}
 spec: {namespaceSelector: {matchLabels: {mesh: bench}}}
 `
 
-// perService is one service: who it is, where its requests go, and who answers. Its node calls the backends.
+// perService is one service, as the webhooks and the operator leave it: who it is, where its requests go, and who answers. Its node calls the backends.
 const perService = `
 apiVersion: appmesh.k8s.aws/v1beta2
 kind: VirtualNode
-metadata: {name: n%03[1]d, namespace: bench}
+metadata: {name: n%03[1]d, namespace: bench, finalizers: [finalizers.appmesh.k8s.aws/aws-appmesh-resources]}
 spec:
   awsName: n%03[1]d_bench
   meshRef: {name: bench, uid: %[3]s}
@@ -83,7 +83,7 @@ spec:
 ---
 apiVersion: appmesh.k8s.aws/v1beta2
 kind: VirtualRouter
-metadata: {name: r%03[1]d, namespace: bench}
+metadata: {name: r%03[1]d, namespace: bench, finalizers: [finalizers.appmesh.k8s.aws/aws-appmesh-resources]}
 spec:
   awsName: r%03[1]d_bench
   meshRef: {name: bench, uid: %[3]s}
@@ -96,7 +96,7 @@ spec:
 ---
 apiVersion: appmesh.k8s.aws/v1beta2
 kind: VirtualService
-metadata: {name: s%03[1]d, namespace: bench}
+metadata: {name: s%03[1]d, namespace: bench, finalizers: [finalizers.appmesh.k8s.aws/aws-appmesh-resources]}
 spec:
   awsName: s%03[1]d.bench.svc.cluster.local
   meshRef: {name: bench, uid: %[3]s}
