@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
@@ -36,6 +38,9 @@ type Place struct {
 // modified, so its pointer stands for its content. A fresh Compiler decides the same. Calls must not overlap.
 type Compiler struct {
 	judged map[meshv1beta2.Object][]mesh.Problem
+	// selectors and labels are what selecting pods takes most of its time for.
+	selectors memo[*metav1.LabelSelector, labels.Selector]
+	labels    memo[*Pod, string]
 }
 
 // Compile decides what every proxy does. It never fails: what a user got wrong is in the Problems.
@@ -50,6 +55,7 @@ func (c *Compiler) Compile(in *Objects) *Result {
 // pass compiles the objects as they are.
 func (c *Compiler) pass(in *Objects) *Result {
 	b := newBuilder(in)
+	b.compiler = c
 	c.judge(b)
 	b.indexMeshes()
 	b.joinMeshes()
@@ -59,8 +65,29 @@ func (c *Compiler) pass(in *Objects) *Result {
 	b.compileServices()
 	b.compileWorkloads()
 	b.assignMembers()
+	c.selectors.turn()
+	c.labels.turn()
 	return b.seal()
 }
+
+// memo remembers what was made of a value that is never modified, so that its pointer stands for it. It keeps what the last pass used.
+type memo[K comparable, V any] struct{ last, now map[K]V }
+
+// get returns what make returns for the key, or has returned.
+func (m *memo[K, V]) get(k K, make func(K) V) V {
+	v, known := m.last[k]
+	if !known {
+		v = make(k)
+	}
+	if m.now == nil {
+		m.now = map[K]V{}
+	}
+	m.now[k] = v
+	return v
+}
+
+// turn ends a pass.
+func (m *memo[K, V]) turn() { m.last, m.now = m.now, nil }
 
 // judge adds what validate finds in each object by itself.
 func (c *Compiler) judge(b *builder) {
@@ -94,6 +121,7 @@ func judgeObject(o meshv1beta2.Object) []mesh.Problem {
 
 // builder holds the intermediate results of the passes. Maps are only looked up, never ranged over, where order matters.
 type builder struct {
+	compiler *Compiler
 	in       *Objects
 	problems []mesh.Problem
 

@@ -180,7 +180,7 @@ func (b *builder) selectPods() {
 		if s == nil {
 			continue
 		}
-		n.selector = selectorOf(s)
+		n.selector = b.compiler.selectors.get(s, selectorOf)
 		if k, v, ok := firstTerm(s.MatchLabels); ok {
 			byPair[pairKey(n.self.Namespace, k, v)] = append(byPair[pairKey(n.self.Namespace, k, v)], n)
 		} else {
@@ -192,7 +192,7 @@ func (b *builder) selectPods() {
 	}
 	matched := map[string][]*node{}
 	for _, p := range b.in.Pods {
-		key := labelKey(p)
+		key := b.compiler.labels.get(p, labelKey)
 		nodes, ok := matched[key]
 		if !ok {
 			nodes = match(p, byPair, general)
