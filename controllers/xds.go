@@ -33,7 +33,7 @@ func (op *operator) serveXDS(_ context.Context, cfg *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	auth := &proxyauth.Tokens{Pods: op.source, Keys: &clusterKeys{client: kube, now: time.Now}, Reviewer: &reviewer{client: kube}, Now: time.Now}
+	auth := &proxyauth.Tokens{Pods: op.source, Keys: &clusterKeys{client: kube, now: time.Now}, Reviewer: proxyauth.NewReviews(&reviewer{client: kube}, time.Now), Now: time.Now}
 	server := xds.NewServer(op.cache, auth, xds.Options{})
 	return op.manager.Add(everywhere(func(ctx context.Context) error {
 		// Until the first model is published every answer would be a guess.

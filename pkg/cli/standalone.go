@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -18,7 +16,6 @@ import (
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
 	"github.com/aftermesh/aftermesh/pkg/xds"
-	"github.com/aftermesh/aftermesh/pkg/xds/proxyauth"
 )
 
 func newStandalone() *cobra.Command {
@@ -30,27 +27,31 @@ func newStandalone() *cobra.Command {
 their DNS names, and every change of a file is served at once. A file that cannot be read, or an object that is not accepted,
 never takes down what worked: the last good state goes on, and the log says why.
 
-Envoys name themselves: node.id is mesh/<mesh>/virtualNode/<name>. Since that is all the authentication there is, the
-server listens on loopback or on a Unix socket only.`,
+Envoys name themselves: node.id is mesh/<mesh>/virtualNode/<name>. While that is all the authentication there is, the server listens
+on loopback or on a Unix socket only. With --client-ca a proxy is the node that its certificate names, with --tokens the one that its
+token stands for.`,
 		Example: `  aftermesh standalone manifests/
-  aftermesh standalone manifests/ --listen unix:///run/aftermesh/xds.sock`,
+  aftermesh standalone manifests/ --listen unix:///run/aftermesh/xds.sock
+  aftermesh standalone manifests/ --listen :15010 --tls-cert tls.crt --tls-key tls.key --client-ca proxies-ca.crt
+  aftermesh standalone manifests/ --listen :15010 --tls-cert tls.crt --tls-key tls.key --tokens tokens.txt`,
 		Args: exactly(1, "one folder of manifests"),
 		RunE: func(c *cobra.Command, args []string) error {
 			s.dir, s.log = args[0], c.ErrOrStderr()
 			return s.run(c.Context())
 		},
 	}
-	c.Flags().StringVar(&s.listen, "listen", "127.0.0.1:15010", "address on loopback, or unix:///path of a socket")
+	s.access.flags(c.Flags())
 	c.Flags().StringVarP(&s.namespace, "namespace", "n", "default", "namespace of objects that name none")
 	c.Flags().StringSliceVar(&s.exempt, "egress-exempt", defaultExempt, "TLS server names on port 443 that pass the egress filter DROP_ALL")
 	return c
 }
 
 type standalone struct {
-	dir, listen, namespace string
-	exempt                 []string
-	log                    io.Writer
-	pipeline               *pipeline.Pipeline
+	access
+	dir, namespace string
+	exempt         []string
+	log            io.Writer
+	pipeline       *pipeline.Pipeline
 }
 
 func (s *standalone) say(format string, args ...any) {
@@ -58,7 +59,11 @@ func (s *standalone) say(format string, args ...any) {
 }
 
 func (s *standalone) run(ctx context.Context) error {
-	l, err := listenLocal(ctx, s.listen)
+	auth, options, err := s.authenticator()
+	if err != nil {
+		return err
+	}
+	l, err := s.listener(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,8 +81,8 @@ func (s *standalone) run(ctx context.Context) error {
 	if err := s.load(); err != nil {
 		return fmt.Errorf("nothing to serve: %w", err)
 	}
-	g := grpc.NewServer(xds.GRPCOptions()...)
-	xds.NewServer(cache, proxyauth.NodeID{}, xds.Options{}).Register(g)
+	g := grpc.NewServer(append(xds.GRPCOptions(), options...)...)
+	xds.NewServer(cache, auth, xds.Options{}).Register(g)
 	failed := make(chan error, 1)
 	go func() { failed <- g.Serve(l) }()
 	defer g.Stop()
@@ -150,19 +155,4 @@ func watchTree(w *fsnotify.Watcher, root string) error {
 		}
 		return nil
 	})
-}
-
-// listenLocal listens on a Unix socket or on loopback, and nowhere else.
-func listenLocal(ctx context.Context, address string) (net.Listener, error) {
-	if path, ok := strings.CutPrefix(address, "unix://"); ok {
-		return (&net.ListenConfig{}).Listen(ctx, "unix", path)
-	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--listen %q: %w", address, err)}
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, usageError{fmt.Errorf("--listen %q is not on loopback, where everybody could claim to be any node; use 127.0.0.1, ::1 or unix:///path", address)}
-	}
-	return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 }
