@@ -58,6 +58,7 @@ type Options struct {
 	TLSCipherSuites        []uint16
 	ClusterDomain          string
 	EgressExempt           []string
+	BackendGroups          bool
 	ARN                    status.ARN
 	Inject                 inject.Config
 	Namespace, PodName     string
@@ -239,7 +240,7 @@ func families(ips []string) string {
 }
 
 func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
-	src, err := source.NewCluster(ctx, op.manager.GetCache(), compile.Settings{ClusterDomain: op.ClusterDomain, EgressExempt: op.EgressExempt})
+	src, err := source.NewCluster(ctx, op.manager.GetCache(), compile.Settings{ClusterDomain: op.ClusterDomain, EgressExempt: op.EgressExempt, BackendGroups: op.BackendGroups})
 	if err != nil {
 		return err
 	}

@@ -18,12 +18,14 @@ type fileFlags struct {
 	paths     []string
 	namespace string
 	exempt    []string
+	groups    bool
 }
 
 func (f *fileFlags) add(c *cobra.Command) {
 	c.Flags().StringSliceVarP(&f.paths, "filename", "f", nil, "manifests: a file, a folder with everything below it, or - for standard input; repeatable")
 	c.Flags().StringVarP(&f.namespace, "namespace", "n", "default", "namespace of objects that name none")
 	c.Flags().StringSliceVar(&f.exempt, "egress-exempt", defaultExempt, "TLS server names on port 443 that pass the egress filter DROP_ALL")
+	c.Flags().BoolVar(&f.groups, "enable-backend-groups", false, "let backend groups have an effect, as the operator's flag of that name")
 }
 
 // defaultExempt is App Mesh's documented exception to DROP_ALL.
@@ -38,7 +40,7 @@ func (f *fileFlags) read(stdin io.Reader) (*source.Files, *pipeline.Snapshot, er
 	if err != nil {
 		return nil, nil, err
 	}
-	files.Objects.Settings.EgressExempt = f.exempt
+	files.Objects.Settings.EgressExempt, files.Objects.Settings.BackendGroups = f.exempt, f.groups
 	return files, pipeline.New(nil, time.Now).Step(&files.Objects), nil
 }
 

@@ -239,7 +239,7 @@ func (o *operatorFlags) options(f *pflag.FlagSet, log logr.Logger) (controllers.
 	opts := controllers.Options{
 		Version: Version, MetricsAddr: o.metricsAddr, HealthPort: o.healthPort, AdminPort: o.operatorAdminPort,
 		XDSPort: o.xdsPort, PeerPort: o.peerPort, WebhookPort: o.webhookPort, LeaderElection: o.leaderElection, SyncPeriod: o.syncPeriod,
-		TLSMinVersion: minVersion, TLSCipherSuites: ciphers, ClusterDomain: o.clusterDomain, EgressExempt: o.exempt,
+		TLSMinVersion: minVersion, TLSCipherSuites: ciphers, ClusterDomain: o.clusterDomain, EgressExempt: o.exempt, BackendGroups: o.backendGroups,
 		Inject: c, Service: "aftermesh", ServiceDomain: o.clusterDomain,
 	}
 	opts.ARN.Region, opts.ARN.Account = o.region, accountID(o.account)

@@ -43,6 +43,7 @@ token stands for.`,
 	s.access.flags(c.Flags())
 	c.Flags().StringVarP(&s.namespace, "namespace", "n", "default", "namespace of objects that name none")
 	c.Flags().StringSliceVar(&s.exempt, "egress-exempt", defaultExempt, "TLS server names on port 443 that pass the egress filter DROP_ALL")
+	c.Flags().BoolVar(&s.groups, "enable-backend-groups", false, "let backend groups have an effect")
 	return c
 }
 
@@ -50,6 +51,7 @@ type standalone struct {
 	access
 	dir, namespace string
 	exempt         []string
+	groups         bool
 	log            io.Writer
 	pipeline       *pipeline.Pipeline
 }
@@ -132,7 +134,7 @@ func (s *standalone) load() error {
 		}
 		return errors.Join(errs...)
 	}
-	files.Objects.Settings.EgressExempt = s.exempt
+	files.Objects.Settings.EgressExempt, files.Objects.Settings.BackendGroups = s.exempt, s.groups
 	snap := s.pipeline.Step(&files.Objects)
 	for _, f := range findings(files, snap) {
 		s.say("%s", f)

@@ -141,6 +141,7 @@ type builder struct {
 	routeByName map[nameKey]*router
 	virtuals    map[types.NamespacedName]*virtualService
 	virtualOf   map[nameKey]*virtualService
+	groupOf     map[types.NamespacedName]*meshv1beta2.BackendGroup
 	// alike are the meshes in which two services may stand for one host.
 	alike map[*meshInfo]bool
 

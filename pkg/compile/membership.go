@@ -183,9 +183,8 @@ func (b *builder) resolveNames() {
 	for _, r := range claim(b, b.in.GatewayRoutes) {
 		b.notYet(objectOf(r), "spec", "A gateway route")
 	}
-	for _, g := range claim(b, b.in.BackendGroups) {
-		b.notYet(objectOf(g), "spec", "A backend group")
-	}
+	claim(b, b.in.BackendGroups)
+	b.indexGroups()
 }
 
 // claim returns, oldest first, the objects that have a mesh and hold their name in it, and records their places.

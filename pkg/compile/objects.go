@@ -60,6 +60,8 @@ type Settings struct {
 	// EgressExempt lists the TLS server names that pass DROP_ALL on port 443.
 	// App Mesh's default is "*.amazonaws.com".
 	EgressExempt []string
+	// BackendGroups lets backend groups have an effect. App Mesh's default is off.
+	BackendGroups bool
 	// Offline is set where no admission webhook and no pods exist (files, standalone mode): every workload gets one group
 	// whose proxies are named by node id, and an object whose namespace no Mesh selects joins the only Mesh there is.
 	Offline bool

@@ -31,6 +31,12 @@ func (b *builder) compileWorkloads() {
 // compileBackends resolves the services a node may call.
 func (b *builder) compileBackends(n *node, w *mesh.Workload) {
 	seen := make(map[*mesh.Service]bool, len(n.object.Spec.Backends))
+	add := func(v *virtualService) {
+		if !seen[v.service] {
+			seen[v.service] = true
+			w.Backends = append(w.Backends, &mesh.Backend{Service: v.service})
+		}
+	}
 	for i, be := range n.object.Spec.Backends {
 		at := "spec.backends[" + strconv.Itoa(i) + "].virtualService"
 		if be.VirtualService.ClientPolicy != nil && be.VirtualService.ClientPolicy.TLS != nil {
@@ -41,17 +47,13 @@ func (b *builder) compileBackends(n *node, w *mesh.Workload) {
 			ref: be.VirtualService.VirtualServiceRef, arn: be.VirtualService.VirtualServiceARN,
 			effect: "the node goes on without this backend",
 		})
-		if v == nil || seen[v.service] {
-			continue
+		if v != nil {
+			add(v)
 		}
-		seen[v.service] = true
-		w.Backends = append(w.Backends, &mesh.Backend{Service: v.service})
 	}
+	b.groupBackends(n, w, add)
 	if d := n.object.Spec.BackendDefaults; d != nil && d.ClientPolicy != nil && d.ClientPolicy.TLS != nil {
 		b.notYet(n.self, "spec.backendDefaults.clientPolicy.tls", "TLS towards backends")
-	}
-	if len(n.object.Spec.BackendGroups) > 0 {
-		b.notYet(n.self, "spec.backendGroups", "A backend group")
 	}
 	slices.SortFunc(w.Backends, func(x, y *mesh.Backend) int {
 		return cmp.Or(x.Service.Created.Compare(y.Service.Created), cmp.Compare(x.Service.Name, y.Service.Name))

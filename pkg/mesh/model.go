@@ -110,6 +110,8 @@ type Workload struct {
 	AccessLog *AccessLog
 	// IPPreference of its mesh; empty when none is in force.
 	IPPreference IPPreference
+	// Also are the objects beside its services' that took part in choosing its backends.
+	Also []Object `hash:"-"`
 	// Fingerprint covers everything of the workload, its services and destinations but no endpoints.
 	Fingerprint Hash `hash:"-"`
 }
@@ -125,6 +127,9 @@ func (w *Workload) Sources() []Object {
 // eachSource calls f for every object that the workload's configuration is made from, for some more than once.
 func (w *Workload) eachSource(f func(Object)) {
 	f(w.Object)
+	for _, o := range w.Also {
+		f(o)
+	}
 	for _, b := range w.Backends {
 		for _, o := range b.Service.Sources {
 			f(o)

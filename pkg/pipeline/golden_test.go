@@ -85,6 +85,7 @@ func stepArchive(t *testing.T, ar *txtar.Archive) *pipeline.Snapshot {
 		}
 		in.Objects.Settings.Offline = !strings.Contains(string(ar.Comment), "cluster: true")
 		in.Objects.Settings.EgressExempt = []string{"*.amazonaws.com"}
+		in.Objects.Settings.BackendGroups = strings.Contains(string(ar.Comment), "groups: true")
 		s := pipeline.New(nil, time.Now).Step(&in.Objects)
 		for _, err := range s.Failed {
 			t.Fatal(err)
