@@ -40,7 +40,7 @@ token stands for.`,
 			return s.run(c.Context())
 		},
 	}
-	s.access.flags(c.Flags())
+	s.flags(c.Flags())
 	c.Flags().StringVarP(&s.namespace, "namespace", "n", "default", "namespace of objects that name none")
 	c.Flags().StringSliceVar(&s.exempt, "egress-exempt", defaultExempt, "TLS server names on port 443 that pass the egress filter DROP_ALL")
 	c.Flags().BoolVar(&s.groups, "enable-backend-groups", false, "let backend groups have an effect")

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -82,7 +83,7 @@ func ask(t *testing.T, conn *grpc.ClientConn, token, node string) codes.Code {
 	if err != nil {
 		return status.Code(err)
 	}
-	if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: xds.ClusterType, Node: &corev3.Node{Id: node}}); err != nil && err != io.EOF {
+	if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: xds.ClusterType, Node: &corev3.Node{Id: node}}); err != nil && !errors.Is(err, io.EOF) {
 		return status.Code(err)
 	}
 	_, err = stream.Recv()

@@ -57,6 +57,7 @@ func configurations(t *testing.T, file string) map[string]string {
 	}
 	in.Objects.Settings.Offline = !strings.Contains(string(ar.Comment), "cluster: true")
 	in.Objects.Settings.EgressExempt = []string{"*.amazonaws.com"}
+	in.Objects.Settings.BackendGroups = strings.Contains(string(ar.Comment), "groups: true")
 	s := pipeline.New(nil, time.Now).Step(&in.Objects)
 	out := map[string]string{}
 	for _, g := range s.Result.Model.Groups {
