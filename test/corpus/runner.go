@@ -118,11 +118,13 @@ func (t *run) prepare(ctx context.Context) error {
 	for name, absent := range map[string]bool{
 		"certificates": e.Certificates.IsZero(), "sds": e.SDS.IsZero(), "dnsAliases": e.DNSAliases.IsZero(), "arns": e.ARNs.IsZero(),
 		"secrets": len(e.Secrets) == 0, "serviceAccounts": len(e.ServiceAccounts) == 0, "ipFamily": e.IPFamily == "" || e.IPFamily == "ipv4",
-		"controller settings": len(t.c.Controller) == 0,
 	} {
 		if !absent {
 			return notYet(fmt.Sprintf("environment.%s", name))
 		}
+	}
+	if err := t.kube.configure(ctx, t.c.Controller); err != nil {
+		return err
 	}
 	for _, f := range t.c.Files {
 		list, err := documents(filepath.Join(t.c.dir, f))
