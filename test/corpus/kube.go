@@ -110,7 +110,7 @@ func documents(file string) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-// apply creates or changes one object on the server's side.
+// apply creates or changes one object on the server's side. If that was being deleted, u has its deletion time afterwards.
 func (k *kube) apply(ctx context.Context, u *unstructured.Unstructured, o metav1.PatchOptions) error {
 	r, err := k.resource(u.GroupVersionKind(), u.GetNamespace())
 	if err != nil {
@@ -122,7 +122,10 @@ func (k *kube) apply(ctx context.Context, u *unstructured.Unstructured, o metav1
 	}
 	force := true
 	o.FieldManager, o.Force, o.FieldValidation = manager, &force, metav1.FieldValidationStrict
-	_, err = r.Patch(ctx, u.GetName(), types.ApplyPatchType, b, o)
+	got, err := r.Patch(ctx, u.GetName(), types.ApplyPatchType, b, o)
+	if err == nil {
+		u.SetDeletionTimestamp(got.GetDeletionTimestamp())
+	}
 	return err
 }
 

@@ -307,11 +307,13 @@ func (t *run) ready(ctx context.Context, s Step) error {
 	return nil
 }
 
-// resources checks the objects that are there by now against the case's list. A check of the step stands above the list.
+// resources checks the objects that are there by now against the case's list. A check of the step stands above the list. What
+// was still going when it was applied again is not judged: it ends as soon as nothing refers to it.
 func (t *run) resources(ctx context.Context, s Step) error {
 	for _, r := range t.c.Resources {
 		there := slices.ContainsFunc(t.applied, func(u *unstructured.Unstructured) bool {
-			return u.GetKind() == r.Kind && u.GetName() == r.Name && (r.Namespace == "" || u.GetNamespace() == r.Namespace)
+			return u.GetKind() == r.Kind && u.GetName() == r.Name && (r.Namespace == "" || u.GetNamespace() == r.Namespace) &&
+				u.GetDeletionTimestamp() == nil
 		})
 		object := r.Kind + "/" + r.Namespace + "/" + r.Name
 		if r.Namespace == "" {
