@@ -64,6 +64,7 @@ func (c *Compiler) pass(in *Objects) *Result {
 	b.compileRouters()
 	b.compileServices()
 	b.compileWorkloads()
+	b.compileGateways()
 	b.assignMembers()
 	c.selectors.turn()
 	c.labels.turn()
@@ -140,6 +141,8 @@ type builder struct {
 	routers     map[types.NamespacedName]*router
 	routeByName map[nameKey]*router
 	virtuals    map[types.NamespacedName]*virtualService
+	gateways    []*gateway // by age
+	entering    []*meshv1beta2.GatewayRoute
 	virtualOf   map[nameKey]*virtualService
 	groupOf     map[types.NamespacedName]*meshv1beta2.BackendGroup
 	// alike are the meshes in which two services may stand for one host.

@@ -54,41 +54,59 @@ func (b *builder) leftOut(s source, path, why string) {
 
 func (b *builder) decodeHTTP(s source, field string, p mesh.Protocol, r *meshv1beta2.HTTPRoute) (decoded, bool) {
 	d := decoded{field: field, protocol: p, port: portNumber(r.Match.Port), targets: r.Action.WeightedTargets}
-	at := "." + field + ".match"
-	switch {
-	case r.Match.Path != nil && r.Match.Prefix != nil:
-		return d, false
-	case r.Match.Path != nil && r.Match.Path.Exact != nil:
-		d.match.PathKind, d.match.Path = mesh.PathExact, *r.Match.Path.Exact
-	case r.Match.Path != nil && r.Match.Path.Regex != nil:
-		d.match.PathKind, d.match.Path = mesh.PathRegex, *r.Match.Path.Regex
-		if validate.Regex(d.match.Path) != nil {
-			return d, false
-		}
-	case r.Match.Prefix != nil:
-		d.match.Path = *r.Match.Prefix
-	default:
-		return d, false
-	}
-	if !b.headers(s, at+".headers", r.Match.Headers, &d.match) {
-		return d, false
-	}
-	if r.Match.Method != nil && *r.Match.Method != "" {
-		d.match.Headers = append(d.match.Headers, mesh.ValueMatch{Name: ":method", Kind: mesh.Exact, Value: *r.Match.Method})
-	}
-	if r.Match.Scheme != nil && *r.Match.Scheme != "" {
-		d.match.Headers = append(d.match.Headers, mesh.ValueMatch{Name: ":scheme", Kind: mesh.Exact, Value: *r.Match.Scheme})
-	}
-	for _, q := range r.Match.QueryParameters {
-		m := mesh.ValueMatch{Name: q.Name}
-		if q.Match != nil && q.Match.Exact != nil {
-			m.Kind, m.Value = mesh.Exact, *q.Match.Exact
-		}
-		d.match.Queries = append(d.match.Queries, m)
-	}
+	var ok bool
+	d.match, ok = b.httpMatch(s, "."+field+".match", httpCriteria{
+		r.Match.Prefix, r.Match.Path, r.Match.Headers, r.Match.Method, r.Match.Scheme, r.Match.QueryParameters,
+	})
 	d.timeout = routeTimeout(r.Timeout)
 	d.retry = httpRetry(r.RetryPolicy)
-	return d, true
+	return d, ok
+}
+
+// httpCriteria is what routes of routers and of gateways have in common.
+type httpCriteria struct {
+	prefix         *string
+	path           *meshv1beta2.PathMatch
+	headers        []meshv1beta2.HeaderMatch
+	method, scheme *string
+	queries        []meshv1beta2.QueryParameterMatch
+}
+
+// httpMatch decodes the criteria. It is false when the route must be left out; what validate does not say is reported.
+func (b *builder) httpMatch(s source, at string, c httpCriteria) (mesh.Match, bool) {
+	var m mesh.Match
+	switch {
+	case c.path != nil && c.prefix != nil:
+		return m, false
+	case c.path != nil && c.path.Exact != nil:
+		m.PathKind, m.Path = mesh.PathExact, *c.path.Exact
+	case c.path != nil && c.path.Regex != nil:
+		m.PathKind, m.Path = mesh.PathRegex, *c.path.Regex
+		if validate.Regex(m.Path) != nil {
+			return m, false
+		}
+	case c.prefix != nil:
+		m.Path = *c.prefix
+	default:
+		return m, false
+	}
+	if !b.headers(s, at+".headers", c.headers, &m) {
+		return m, false
+	}
+	if v := value(c.method); v != "" {
+		m.Headers = append(m.Headers, mesh.ValueMatch{Name: ":method", Kind: mesh.Exact, Value: v})
+	}
+	if v := value(c.scheme); v != "" {
+		m.Headers = append(m.Headers, mesh.ValueMatch{Name: ":scheme", Kind: mesh.Exact, Value: v})
+	}
+	for _, q := range c.queries {
+		qm := mesh.ValueMatch{Name: q.Name}
+		if q.Match != nil && q.Match.Exact != nil {
+			qm.Kind, qm.Value = mesh.Exact, *q.Match.Exact
+		}
+		m.Queries = append(m.Queries, qm)
+	}
+	return m, true
 }
 
 func (b *builder) decodeGRPC(s source, r *meshv1beta2.GRPCRoute) (decoded, bool) {

@@ -33,7 +33,7 @@ func (b *builder) assignMembers() {
 		if p.Node == "" {
 			continue
 		}
-		w := byID[b.nodeOf(p, selecting[p])]
+		w := byID[b.workloadOf(p, selecting[p])]
 		if w == nil {
 			continue
 		}
@@ -45,8 +45,11 @@ func (b *builder) assignMembers() {
 	}
 }
 
-// nodeOf returns the id of the workload that pod p belongs to.
-func (b *builder) nodeOf(p *Pod, selecting []*node) string {
+// workloadOf returns the id of the workload that pod p belongs to.
+func (b *builder) workloadOf(p *Pod, selecting []*node) string {
+	if strings.Contains(p.Node, "/virtualGateway/") {
+		return b.gatewayOf(p)
+	}
 	if len(selecting) == 0 {
 		return p.Node
 	}

@@ -178,11 +178,9 @@ func (b *builder) resolveNames() {
 		b.virtualOf[nameKey{vs.mesh.name, meshv1beta2.EffectiveName(s)}] = vs
 	}
 	for _, g := range claim(b, b.in.VirtualGateways) {
-		b.notYet(objectOf(g), "spec", "A virtual gateway")
+		b.gateways = append(b.gateways, &gateway{object: g, self: objectOf(g), mesh: b.meshOf[objectOf(g)], name: meshv1beta2.EffectiveName(g)})
 	}
-	for _, r := range claim(b, b.in.GatewayRoutes) {
-		b.notYet(objectOf(r), "spec", "A gateway route")
-	}
+	b.entering = claim(b, b.in.GatewayRoutes)
 	claim(b, b.in.BackendGroups)
 	b.indexGroups()
 }

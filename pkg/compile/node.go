@@ -97,22 +97,29 @@ func listenerTimeout(l *meshv1beta2.Listener) mesh.Timeout {
 // listenerPool returns the limits of the listener's own protocol.
 func listenerPool(l *meshv1beta2.Listener) mesh.Pool {
 	p := l.ConnectionPool
-	if p == nil {
-		return mesh.Pool{}
-	}
 	switch own := l.PortMapping.Protocol; {
+	case p == nil:
+		return mesh.Pool{}
 	case own == meshv1beta2.ProtocolTCP && p.TCP != nil:
 		return mesh.Pool{MaxConnections: limit(p.TCP.MaxConnections)}
-	case own == meshv1beta2.ProtocolHTTP && p.HTTP != nil:
-		pool := mesh.Pool{MaxConnections: limit(p.HTTP.MaxConnections)}
-		if p.HTTP.MaxPendingRequests != nil {
-			pool.MaxPendingRequests = limit(*p.HTTP.MaxPendingRequests)
+	default:
+		return httpPool(own, p.HTTP, p.HTTP2, p.GRPC)
+	}
+}
+
+// httpPool returns the limits of the given protocol.
+func httpPool(own meshv1beta2.Protocol, http *meshv1beta2.HTTPConnectionPool, http2, grpc *meshv1beta2.HTTP2ConnectionPool) mesh.Pool {
+	switch {
+	case own == meshv1beta2.ProtocolHTTP && http != nil:
+		pool := mesh.Pool{MaxConnections: limit(http.MaxConnections)}
+		if http.MaxPendingRequests != nil {
+			pool.MaxPendingRequests = limit(*http.MaxPendingRequests)
 		}
 		return pool
-	case own == meshv1beta2.ProtocolHTTP2 && p.HTTP2 != nil:
-		return mesh.Pool{MaxRequests: limit(p.HTTP2.MaxRequests)}
-	case own == meshv1beta2.ProtocolGRPC && p.GRPC != nil:
-		return mesh.Pool{MaxRequests: limit(p.GRPC.MaxRequests)}
+	case own == meshv1beta2.ProtocolHTTP2 && http2 != nil:
+		return mesh.Pool{MaxRequests: limit(http2.MaxRequests)}
+	case own == meshv1beta2.ProtocolGRPC && grpc != nil:
+		return mesh.Pool{MaxRequests: limit(grpc.MaxRequests)}
 	default:
 		return mesh.Pool{}
 	}

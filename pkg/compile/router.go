@@ -225,17 +225,18 @@ func unresolved(meshName, name string) mesh.Target {
 // first, then the one with more conditions, then the name. Source: App Mesh documents priority and longest prefix; a regex comes
 // before prefixes so that a catch-all cannot hide it.
 func compareRoutes(x, y *mesh.Route) int {
+	return cmp.Or(cmp.Compare(x.Priority, y.Priority), comparePaths(&x.Match, &y.Match), compareConditions(&x.Match, &y.Match), cmp.Compare(x.Name, y.Name))
+}
+
+func comparePaths(x, y *mesh.Match) int {
 	rank := func(k mesh.PathKind) int {
 		return map[mesh.PathKind]int{mesh.PathExact: 0, mesh.PathRegex: 1, mesh.PathPrefix: 2}[k]
 	}
-	conditions := func(r *mesh.Route) int { return len(r.Match.Headers) + len(r.Match.Queries) }
-	return cmp.Or(
-		cmp.Compare(x.Priority, y.Priority),
-		cmp.Compare(rank(x.Match.PathKind), rank(y.Match.PathKind)),
-		cmp.Compare(len(y.Match.Path), len(x.Match.Path)),
-		cmp.Compare(conditions(y), conditions(x)),
-		cmp.Compare(x.Name, y.Name),
-	)
+	return cmp.Or(cmp.Compare(rank(x.PathKind), rank(y.PathKind)), cmp.Compare(len(y.Path), len(x.Path)))
+}
+
+func compareConditions(x, y *mesh.Match) int {
+	return cmp.Compare(len(y.Headers)+len(y.Queries), len(x.Headers)+len(x.Queries))
 }
 
 // onlyOneTCP keeps the first route of a TCP port: connections carry nothing to choose by.

@@ -55,9 +55,11 @@ func (b *builder) compileBackends(n *node, w *mesh.Workload) {
 	if d := n.object.Spec.BackendDefaults; d != nil && d.ClientPolicy != nil && d.ClientPolicy.TLS != nil {
 		b.notYet(n.self, "spec.backendDefaults.clientPolicy.tls", "TLS towards backends")
 	}
-	slices.SortFunc(w.Backends, func(x, y *mesh.Backend) int {
-		return cmp.Or(x.Service.Created.Compare(y.Service.Created), cmp.Compare(x.Service.Name, y.Service.Name))
-	})
+	slices.SortFunc(w.Backends, compareBackends)
+}
+
+func compareBackends(x, y *mesh.Backend) int {
+	return cmp.Or(x.Service.Created.Compare(y.Service.Created), cmp.Compare(x.Service.Name, y.Service.Name))
 }
 
 // compileOutbound sorts the ports of all backends out: which protocol a port has, and which service may use it.

@@ -105,12 +105,14 @@ type Workload struct {
 	Backends []*Backend
 	// Outbound says what happens on each port that its applications dial, sorted by port.
 	Outbound []*OutboundPort
-	Egress   Egress
+	// Gateway is set for the proxies of a VirtualGateway, which have no applications.
+	Gateway *Gateway
+	Egress  Egress
 	// AccessLog is nil when no log is written.
 	AccessLog *AccessLog
 	// IPPreference of its mesh; empty when none is in force.
 	IPPreference IPPreference
-	// Also are the objects beside its services' that took part in choosing its backends.
+	// Also are the objects beside its services' that took part in choosing its backends: backend groups, gateway routes.
 	Also []Object `hash:"-"`
 	// Fingerprint covers everything of the workload, its services and destinations but no endpoints.
 	Fingerprint Hash `hash:"-"`

@@ -41,9 +41,11 @@ type listenerInput struct {
 	Name, StatPrefix string
 	Port             uint32
 	Outbound         bool
-	Profile          mesh.Profile
-	AccessLog        *mesh.AccessLog
-	Chains           []chain
+	// Direct is true where connections are made to the listener itself; otherwise the redirect step sends them there.
+	Direct    bool
+	Profile   mesh.Profile
+	AccessLog *mesh.AccessLog
+	Chains    []chain
 	// Default takes connections that no chain matches; nil closes them.
 	Default *chain
 }
@@ -55,12 +57,14 @@ func listener(in *listenerInput) (*xds.Resource, error) {
 		l.TrafficDirection = corev3.TrafficDirection_OUTBOUND
 	}
 	bind(l, in)
-	filters, err := listenerFilters(in.Outbound)
-	if err != nil {
-		return nil, err
+	if !in.Direct {
+		filters, err := listenerFilters(in.Outbound)
+		if err != nil {
+			return nil, err
+		}
+		l.ListenerFilters = filters
+		l.ContinueOnListenerFiltersTimeout = in.Outbound
 	}
-	l.ListenerFilters = filters
-	l.ContinueOnListenerFiltersTimeout = in.Outbound
 	logs, err := accessLogs(in.AccessLog)
 	if err != nil {
 		return nil, err

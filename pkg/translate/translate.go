@@ -73,6 +73,9 @@ func (b *builder) collectDestinations() {
 	b.destinations = make([]*mesh.Destination, 0, len(b.g.Workload.Backends))
 	for _, backend := range b.g.Workload.Backends {
 		for _, p := range backend.Service.Ports {
+			if b.g.Workload.Gateway != nil && !p.Protocol.IsHTTP() {
+				continue
+			}
 			for _, r := range p.Routes {
 				for _, t := range r.Targets {
 					if t.Destination != nil && !seen[t.Cluster] {
@@ -98,7 +101,11 @@ func (b *builder) key() mesh.Hash {
 }
 
 func (b *builder) build() (*xds.Set, error) {
-	for _, step := range []func() error{b.inbound, b.outbound, b.fixedClusters, b.backendClusters} {
+	steps := []func() error{b.inbound, b.outbound, b.fixedClusters, b.backendClusters}
+	if b.g.Workload.Gateway != nil {
+		steps = []func() error{b.entrances, b.secondHop, b.backendClusters}
+	}
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return nil, err
 		}

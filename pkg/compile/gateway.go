@@ -1,0 +1,361 @@
+package compile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/membership"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// gateway is a VirtualGateway while it is compiled.
+type gateway struct {
+	object *meshv1beta2.VirtualGateway
+	self   mesh.Object
+	mesh   *meshInfo
+	name   string
+	routes []*meshv1beta2.GatewayRoute // attached ones, oldest first
+}
+
+// compileGateways decides what the proxies of each gateway do.
+func (b *builder) compileGateways() {
+	b.attachRoutes()
+	for _, g := range b.gateways {
+		w := &mesh.Workload{
+			ID: mesh.WorkloadID{Mesh: g.mesh.name, Gateway: true, Name: g.name}, Object: g.self,
+			IPPreference: g.mesh.pref, AccessLog: b.accessLog(g.self, g.object.Spec.Logging),
+			Gateway: &mesh.Gateway{Protocol: mesh.HTTP},
+		}
+		if d := g.object.Spec.BackendDefaults; d != nil && d.ClientPolicy != nil && d.ClientPolicy.TLS != nil {
+			b.notYet(g.self, "spec.backendDefaults.clientPolicy.tls", "TLS towards backends")
+		}
+		b.gatewayListeners(g, w)
+		in := entering{b: b, g: g, w: w}
+		for _, r := range g.routes {
+			w.Also = append(w.Also, objectOf(r))
+			in.add(r)
+		}
+		in.finish()
+		b.workloads = append(b.workloads, w)
+	}
+}
+
+// attachRoutes finds the gateway of every gateway route: the one its reference names, or the one that selects it when there is no
+// reference or that gateway does not exist any more.
+func (b *builder) attachRoutes() {
+	of := make(map[*meshv1beta2.VirtualGateway]*gateway, len(b.gateways))
+	for _, g := range b.gateways {
+		of[g.object] = g
+	}
+	for _, r := range b.entering {
+		self := objectOf(r)
+		g := b.referredGateway(r)
+		if g == nil {
+			found, problem := membership.DesignateGateway(b.in.VirtualGateways, r, b.namespaceLabels(r.Namespace), func(g *meshv1beta2.VirtualGateway) bool {
+				return b.meshOf[objectOf(g)] == b.meshOf[self]
+			})
+			if problem != nil {
+				b.problem(mesh.Problem{Object: self, Severity: mesh.Unresolved, Reason: problem.Reason, Path: "spec.virtualGatewayRef", Message: problem.Message})
+				continue
+			}
+			if g = of[found]; g == nil {
+				b.problem(mesh.Problem{Object: self, Severity: mesh.Unresolved, Reason: meshv1beta2.ReasonVirtualGatewayNotActive, Path: "spec.virtualGatewayRef",
+					Message: fmt.Sprintf("%s is not served, see its conditions", objectOf(found))})
+				continue
+			}
+		}
+		place := b.names[self]
+		place.Gateway = g.name
+		b.names[self] = place
+		g.routes = append(g.routes, r)
+	}
+}
+
+// referredGateway returns the gateway of the route's stored reference, if it exists in the route's mesh.
+func (b *builder) referredGateway(r *meshv1beta2.GatewayRoute) *gateway {
+	ref := r.Spec.VirtualGatewayRef
+	if ref == nil {
+		return nil
+	}
+	for _, g := range b.gateways {
+		if g.self.Name == ref.Name && g.self.Namespace == ref.NamespaceOr(r.Namespace) && (g.object.UID == ref.UID || b.in.Settings.Offline) &&
+			g.mesh == b.meshOf[objectOf(r)] {
+			return g
+		}
+	}
+	return nil
+}
+
+// gatewayListeners adds the listeners whose port is free; validate reports the others.
+func (b *builder) gatewayListeners(g *gateway, w *mesh.Workload) {
+	for i := range g.object.Spec.Listeners {
+		l := &g.object.Spec.Listeners[i]
+		port := uint32(l.PortMapping.Port)
+		if slices.Contains(reservedPorts, port) || slices.ContainsFunc(w.Listeners, func(x *mesh.Listener) bool { return x.Port == port }) {
+			continue
+		}
+		if l.TLS != nil && l.TLS.Mode != meshv1beta2.TLSModeDisabled {
+			b.notYet(g.self, listenerPath(i)+".tls", "TLS termination")
+		}
+		out := &mesh.Listener{Port: port, Protocol: mesh.Protocol(l.PortMapping.Protocol)}
+		if p := l.ConnectionPool; p != nil {
+			out.Pool = httpPool(l.PortMapping.Protocol, p.HTTP, p.HTTP2, p.GRPC)
+		}
+		w.Listeners = append(w.Listeners, out)
+		w.Gateway.Entrances = append(w.Gateway.Entrances, &mesh.Entrance{Port: port, Protocol: out.Protocol})
+	}
+	if len(w.Listeners) > 0 {
+		w.Gateway.Protocol = w.Listeners[0].Protocol
+	}
+}
+
+// gatewayOf returns the id of the gateway that a pod injected as one belongs to: the one it was injected as, unless only others
+// select it now, of which the oldest counts.
+func (b *builder) gatewayOf(p *Pod) string {
+	first := ""
+	for _, g := range b.gateways {
+		s := g.object.Spec.PodSelector
+		if s == nil || g.self.Namespace != p.Namespace || !b.compiler.selectors.get(s, selectorOf).Matches(labels.Set(p.Labels)) {
+			continue
+		}
+		id := mesh.WorkloadID{Mesh: g.mesh.name, Gateway: true, Name: g.name}.String()
+		if id == p.Node {
+			return id
+		}
+		first = cmp.Or(first, id)
+	}
+	return cmp.Or(first, p.Node)
+}
+
+// entering builds both hops of one gateway.
+type entering struct {
+	b *builder
+	g *gateway
+	w *mesh.Workload
+	// routes are those of each entrance, by its index.
+	routes map[int][]hosted
+	// services by lower-case name, as Envoy compares hosts.
+	services map[string]*mesh.GatewayService
+}
+
+// hosted is a gateway route with the hosts that it is for.
+type hosted struct {
+	*mesh.GatewayRoute
+	host    hostPattern
+	created time.Time
+}
+
+// add puts one route on the entrance that it belongs to.
+func (e *entering) add(r *meshv1beta2.GatewayRoute) {
+	d, ok := e.b.decodeGatewayRoute(r)
+	if !ok {
+		return
+	}
+	i := e.entranceOf(d)
+	if i < 0 {
+		return
+	}
+	v := e.b.findService(lookup{
+		from: d.self, namespace: r.Namespace, mesh: e.g.mesh, path: "spec." + d.field + ".action.target.virtualService",
+		ref: d.target.VirtualService.VirtualServiceRef, arn: d.target.VirtualService.VirtualServiceARN,
+		effect: "the route is not served until then",
+	})
+	if v == nil {
+		return
+	}
+	port, ok := e.targetPort(d, v.service, e.w.Listeners[i].Port)
+	if !ok || !e.use(d, v.service) {
+		return
+	}
+	d.route.Service, d.route.Timeout, d.route.TargetPort = v.service, passingTimeout(v.service), port
+	if e.routes == nil {
+		e.routes = map[int][]hosted{}
+	}
+	e.routes[i] = append(e.routes[i], hosted{d.route, d.host, r.CreationTimestamp.UTC()})
+}
+
+// entranceOf returns the index of the listener that a route belongs to, or -1 after saying why there is none.
+func (e *entering) entranceOf(d decodedGatewayRoute) int {
+	leftOut := func(s mesh.Severity, reason, path, why string) int {
+		e.b.problem(mesh.Problem{Object: d.self, Severity: s, Reason: reason, Path: "spec." + d.field + path, Message: "no request can take the route: " + why})
+		return -1
+	}
+	list := e.w.Listeners
+	i := 0
+	switch {
+	case len(list) == 0:
+		return leftOut(mesh.Adjusted, meshv1beta2.ReasonAdjusted, "", fmt.Sprintf("%s has no listener", e.g.self))
+	case d.port != 0:
+		if i = slices.IndexFunc(list, func(l *mesh.Listener) bool { return l.Port == d.port }); i < 0 {
+			return leftOut(mesh.Rejected, meshv1beta2.ReasonListenerMismatch, ".match.port", fmt.Sprintf("%s has no listener on port %d", e.g.self, d.port))
+		}
+	case len(list) > 1:
+		return leftOut(mesh.Rejected, meshv1beta2.ReasonListenerMismatch, ".match.port",
+			fmt.Sprintf("%s has several listeners, so match.port must say which one the route belongs to", e.g.self))
+	}
+	if l := list[i]; l.Protocol != d.protocol {
+		return leftOut(mesh.Adjusted, meshv1beta2.ReasonAdjusted, "",
+			fmt.Sprintf("it is for %s, but the listener on port %d of %s speaks %s", d.protocol, l.Port, e.g.self, l.Protocol))
+	}
+	return i
+}
+
+// targetPort decides which of the service's ports a route on the given port of the gateway means; 0 where the service has only one.
+func (e *entering) targetPort(d decodedGatewayRoute, s *mesh.Service, own uint32) (uint32, bool) {
+	var ports []uint32
+	for _, p := range s.Ports {
+		if p.Protocol.IsHTTP() {
+			ports = append(ports, p.Port)
+		}
+	}
+	wrong := func(why string) (uint32, bool) {
+		e.b.problem(mesh.Problem{Object: d.self, Severity: mesh.Unresolved, Reason: meshv1beta2.ReasonTargetPortAmbiguous,
+			Path: "spec." + d.field + ".action.target.port", Message: "the route is not served: " + why})
+		return 0, false
+	}
+	switch want := portNumber(d.target.Port); {
+	case len(s.Ports) > 0 && len(ports) == 0:
+		return wrong(fmt.Sprintf("%s speaks only tcp, which a gateway cannot route", s.Object))
+	case want != 0 && len(ports) > 0 && !slices.Contains(ports, want):
+		return wrong(fmt.Sprintf("%s does not answer http, http2 or grpc on port %d; its ports are %v", s.Object, want, ports))
+	case len(ports) < 2:
+		return 0, true
+	case want != 0:
+		return want, true
+	case slices.Contains(ports, own):
+		return own, true
+	default:
+		return wrong(fmt.Sprintf("%s answers on several ports, %v, so the target's port must say which one is meant", s.Object, ports))
+	}
+}
+
+// use notes that a route leads to the service. It is false when another service of the gateway stands for the same host.
+func (e *entering) use(d decodedGatewayRoute, s *mesh.Service) bool {
+	if e.services == nil {
+		e.services = map[string]*mesh.GatewayService{}
+	}
+	key := strings.ToLower(s.Name)
+	gs := e.services[key]
+	if gs == nil {
+		gs = &mesh.GatewayService{Service: s, Routes: routesOf(s)}
+		e.services[key] = gs
+		e.w.Gateway.Services = append(e.w.Gateway.Services, gs)
+		e.w.Backends = append(e.w.Backends, &mesh.Backend{Service: s})
+	}
+	if gs.Service != s {
+		e.b.problem(mesh.Problem{Object: d.self, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonHostnameConflict, Path: "spec." + d.field + ".action.target.virtualService",
+			Message: fmt.Sprintf("the route is not served: %s and %s both stand for host %q at %s, and an older route leads to %s", gs.Service.Object, s.Object, key, e.g.self, gs.Service.Object)})
+		return false
+	}
+	gs.ByHeader = gs.ByHeader || d.route.KeepHost
+	return true
+}
+
+// routesOf merges the routes of all HTTP ports of a service.
+func routesOf(s *mesh.Service) []mesh.GatewayServiceRoute {
+	var out []mesh.GatewayServiceRoute
+	ports := 0
+	for _, p := range s.Ports {
+		if !p.Protocol.IsHTTP() {
+			continue
+		}
+		ports++
+		for _, r := range p.Routes {
+			out = append(out, mesh.GatewayServiceRoute{Port: p.Port, Route: r})
+		}
+	}
+	if ports == 1 {
+		for i := range out {
+			out[i].Port = 0
+		}
+		return out
+	}
+	slices.SortStableFunc(out, func(x, y mesh.GatewayServiceRoute) int {
+		return cmp.Or(compareRoutes(x.Route, y.Route), cmp.Compare(x.Port, y.Port))
+	})
+	return out
+}
+
+// finish puts everything in order.
+func (e *entering) finish() {
+	slices.SortFunc(e.w.Also, mesh.Object.Compare)
+	slices.SortFunc(e.w.Backends, compareBackends)
+	slices.SortFunc(e.w.Gateway.Services, func(x, y *mesh.GatewayService) int {
+		return cmp.Or(x.Service.Created.Compare(y.Service.Created), cmp.Compare(x.Service.Name, y.Service.Name))
+	})
+	for i, entrance := range e.w.Gateway.Entrances {
+		list := e.routes[i]
+		slices.SortStableFunc(list, func(x, y hosted) int {
+			return cmp.Or(cmp.Compare(x.Priority, y.Priority), comparePaths(&x.Match, &y.Match), compareHosts(x.host, y.host),
+				compareConditions(&x.Match, &y.Match), x.created.Compare(y.created), x.Object.Compare(y.Object))
+		})
+		e.unreachable(list)
+		entrance.Hosts = gatewayHosts(list)
+	}
+}
+
+// unreachable reports routes whose requests an earlier one takes already.
+func (e *entering) unreachable(list []hosted) {
+	type request struct {
+		host  hostPattern
+		match mesh.Hash
+	}
+	first := map[request]*mesh.GatewayRoute{}
+	for _, r := range list {
+		k := request{r.host, mesh.Fingerprint(&r.Match)}
+		if f := first[k]; f != nil {
+			e.b.problem(mesh.Problem{Object: r.Object, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted,
+				Message: fmt.Sprintf("no request can take the route: %s matches the same requests and comes first", f.Object)})
+		} else {
+			first[k] = r.GatewayRoute
+		}
+	}
+}
+
+// passingTimeout bounds a request on its way to a service as loosely as any route of the service does; 0, no bound, is the loosest.
+// A service without routes has App Mesh's default. Source: dumps of App Mesh's configuration.
+func passingTimeout(s *mesh.Service) mesh.Timeout {
+	var request, idle []time.Duration
+	silent := true
+	for _, p := range s.Ports {
+		for _, r := range p.Routes {
+			if !p.Protocol.IsHTTP() {
+				continue
+			}
+			d := streamIdle
+			if r.Timeout.PerRequest != nil {
+				request = append(request, *r.Timeout.PerRequest)
+			}
+			if r.Timeout.Idle != nil {
+				d, silent = *r.Timeout.Idle, false
+			}
+			idle = append(idle, d)
+		}
+	}
+	out := routeTimeout(nil)
+	if len(request) > 0 {
+		d := loosest(request)
+		out.PerRequest = &d
+	}
+	if !silent {
+		d := loosest(idle)
+		out.Idle = &d
+	}
+	return out
+}
+
+// streamIdle is Envoy's own bound for streams on which nothing moves.
+const streamIdle = 5 * time.Minute
+
+func loosest(list []time.Duration) time.Duration {
+	if slices.Contains(list, 0) {
+		return 0
+	}
+	return slices.Max(list)
+}
