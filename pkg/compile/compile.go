@@ -20,6 +20,8 @@ type Result struct {
 	Problems []mesh.Problem
 	// Kept maps the objects whose last accepted specification is served in place of the current one to its generation.
 	Kept map[mesh.Object]int64
+	// Certificates are those that the mesh's authority should issue, by workload.
+	Certificates []CertificateRequest
 	// Names maps each object that has a mesh to its place in it, for identifiers and tables.
 	Names map[mesh.Object]Place
 }
@@ -145,6 +147,9 @@ type builder struct {
 	entering    []*meshv1beta2.GatewayRoute
 	virtualOf   map[nameKey]*virtualService
 	groupOf     map[types.NamespacedName]*meshv1beta2.BackendGroup
+	policies    policies
+	// issued are the listener certificates that the mesh's own authority stands in for, by workload.
+	issued map[mesh.WorkloadID]mesh.Object
 	// alike are the meshes in which two services may stand for one host.
 	alike map[*meshInfo]bool
 
@@ -175,6 +180,7 @@ func newBuilder(in *Objects) *builder {
 		virtualOf:   make(map[nameKey]*virtualService, len(in.VirtualServices)),
 		groups:      map[string]*mesh.Group{},
 		members:     make(map[string]string, len(in.Pods)),
+		issued:      map[mesh.WorkloadID]mesh.Object{},
 	}
 	for _, n := range in.Namespaces {
 		b.labels[n.Name] = n.Labels
@@ -205,7 +211,7 @@ func (b *builder) seal() *Result {
 	slices.SortFunc(m.Groups, func(x, y *mesh.Group) int { return cmp.Compare(x.ID, y.ID) })
 	slices.SortFunc(m.Proxies, func(x, y mesh.Proxy) int { return cmp.Compare(x.ID, y.ID) })
 	slices.SortFunc(b.problems, mesh.Problem.Compare)
-	return &Result{Model: m, Problems: slices.Compact(b.problems), Names: b.names}
+	return &Result{Model: m, Problems: slices.Compact(b.problems), Names: b.names, Certificates: b.certificateRequests()}
 }
 
 // fingerprintWorkload covers the workload's own settings, its services by their fingerprints, and the settings of every

@@ -32,11 +32,8 @@ func (b *builder) compileGateways() {
 			IPPreference: g.mesh.pref, AccessLog: b.accessLog(g.self, g.object.Spec.Logging),
 			Gateway: &mesh.Gateway{Protocol: mesh.HTTP},
 		}
-		if d := g.object.Spec.BackendDefaults; d != nil && d.ClientPolicy != nil && d.ClientPolicy.TLS != nil {
-			b.notYet(g.self, "spec.backendDefaults.clientPolicy.tls", "TLS towards backends")
-		}
 		b.gatewayListeners(g, w)
-		in := entering{b: b, g: g, w: w}
+		in := entering{b: b, g: g, w: w, policy: b.defaultPolicy(g.self, g.mesh, g.object.Spec.BackendDefaults)}
 		for _, r := range g.routes {
 			w.Also = append(w.Also, objectOf(r))
 			in.add(r)
@@ -100,10 +97,7 @@ func (b *builder) gatewayListeners(g *gateway, w *mesh.Workload) {
 		if slices.Contains(reservedPorts, port) || slices.ContainsFunc(w.Listeners, func(x *mesh.Listener) bool { return x.Port == port }) {
 			continue
 		}
-		if l.TLS != nil && l.TLS.Mode != meshv1beta2.TLSModeDisabled {
-			b.notYet(g.self, listenerPath(i)+".tls", "TLS termination")
-		}
-		out := &mesh.Listener{Port: port, Protocol: mesh.Protocol(l.PortMapping.Protocol)}
+		out := &mesh.Listener{Port: port, Protocol: mesh.Protocol(l.PortMapping.Protocol), TLS: b.gatewayTLS(g, w.ID, l.TLS, listenerPath(i)+".tls")}
 		if p := l.ConnectionPool; p != nil {
 			out.Pool = httpPool(l.PortMapping.Protocol, p.HTTP, p.HTTP2, p.GRPC)
 		}
@@ -138,6 +132,8 @@ type entering struct {
 	b *builder
 	g *gateway
 	w *mesh.Workload
+	// policy is how the gateway encrypts; nil leaves it to the services.
+	policy *clientPolicy
 	// routes are those of each entrance, by its index.
 	routes map[int][]hosted
 	// services by lower-case name, as Envoy compares hosts.
@@ -169,11 +165,12 @@ func (e *entering) add(r *meshv1beta2.GatewayRoute) {
 	if v == nil {
 		return
 	}
-	port, ok := e.targetPort(d, v.service, e.w.Listeners[i].Port)
-	if !ok || !e.use(d, v.service) {
+	service := e.b.secured(v.service, e.policy)
+	port, ok := e.targetPort(d, service, e.w.Listeners[i].Port)
+	if !ok || !e.use(d, service) {
 		return
 	}
-	d.route.Service, d.route.Timeout, d.route.TargetPort = v.service, passingTimeout(v.service), port
+	d.route.Service, d.route.Timeout, d.route.TargetPort = service, passingTimeout(service), port
 	if e.routes == nil {
 		e.routes = map[int][]hosted{}
 	}

@@ -17,7 +17,9 @@ func (b *builder) assignMembers() {
 	}
 	if b.in.Settings.Offline {
 		for id, w := range byID {
-			b.members[id] = b.group(w, mesh.Profile{IPv4: true})
+			// Proxies outside a cluster bring their own bootstrap, with a provider of secrets or without.
+			b.groups[id] = &mesh.Group{ID: id, Workload: w, Profile: mesh.Profile{IPv4: true, SDS: true}}
+			b.members[id] = id
 		}
 		return
 	}
@@ -108,6 +110,7 @@ func (b *builder) group(w *mesh.Workload, p mesh.Profile) string {
 	}
 	if b.groups[id] == nil {
 		b.groups[id] = &mesh.Group{ID: id, Workload: w, Profile: p}
+		b.profileLacks(w, p)
 	}
 	return id
 }

@@ -59,19 +59,10 @@ func (b *builder) compileListener(n *node, i int) {
 	if slices.Contains(reservedPorts, port) || slices.ContainsFunc(n.listeners, func(x *mesh.Listener) bool { return x.Port == port }) {
 		return
 	}
-	if l.TLS != nil && l.TLS.Mode != meshv1beta2.TLSModeDisabled {
-		b.notYet(n.self, path+".tls", "TLS termination")
-	}
 	n.listeners = append(n.listeners, &mesh.Listener{
 		Port: port, Protocol: mesh.Protocol(l.PortMapping.Protocol),
-		Timeout: listenerTimeout(l), Pool: listenerPool(l),
+		Timeout: listenerTimeout(l), Pool: listenerPool(l), TLS: b.nodeTLS(n, l, path+".tls"),
 	})
-}
-
-// notYet says that a field is accepted without effect in this release.
-func (b *builder) notYet(o mesh.Object, path, what string) {
-	b.problem(mesh.Problem{Object: o, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: path,
-		Message: what + " is accepted but has no effect yet in this release"})
 }
 
 // listenerTimeout returns the block of the listener's own protocol; a block of another one is ignored.
@@ -169,6 +160,7 @@ func (b *builder) compileDestination(n *node, l *meshv1beta2.Listener) {
 			MaxEjectionPercent: uint32(o.MaxEjectionPercent),
 		}
 	}
+	d.TLS = b.unaskedTLS(n, l, d)
 	d.Fingerprint = mesh.Fingerprint(d)
 	n.destinations[port] = d
 }

@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
 // Objects is everything that Compile looks at. Slices may be in any order; the result does not depend on it. Nothing in it is
@@ -32,7 +33,35 @@ type Objects struct {
 	// They remain its endpoints while it has no other. Whoever fills it in bounds the time.
 	Grace map[types.NamespacedName][]string
 
+	// Certificates is the TLS material that the control plane delivers itself.
+	Certificates Certificates
+
 	Settings Settings
+}
+
+// Certificates is the material that stands in for what App Mesh had from AWS.
+type Certificates struct {
+	// Root is the PEM of the authority of the mesh: its root, and the one before while that is still in use. Empty where there
+	// is no authority, as with files.
+	Root []byte
+	// Leaves are what the authority issued, by workload.
+	Leaves map[mesh.WorkloadID]KeyPair
+	// Mapped is what MeshSettings say, by mesh and by ARN or SDS name.
+	Mapped map[Mapping]KeyPair
+}
+
+// Mapping is the key of an entry of MeshSettings.
+type Mapping struct{ Mesh, Name string }
+
+// KeyPair is the content of a Secret: a certificate with its key, the certificates to trust, or both. All are PEM.
+type KeyPair struct{ Chain, Key, Trust []byte }
+
+// CertificateRequest asks the mesh's authority for a certificate.
+type CertificateRequest struct {
+	Workload mesh.WorkloadID
+	Object   mesh.Object
+	// DNS are the names that the certificate is good for, sorted.
+	DNS []string
 }
 
 // All ranges over the objects of all our kinds.
@@ -60,6 +89,8 @@ type Settings struct {
 	// EgressExempt lists the TLS server names that pass DROP_ALL on port 443.
 	// App Mesh's default is "*.amazonaws.com".
 	EgressExempt []string
+	// TrustDomain of the mesh's authority; empty means "cluster.local".
+	TrustDomain string
 	// BackendGroups lets backend groups have an effect. App Mesh's default is off.
 	BackendGroups bool
 	// Offline is set where no admission webhook and no pods exist (files, standalone mode): every workload gets one group

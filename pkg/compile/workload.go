@@ -31,29 +31,34 @@ func (b *builder) compileWorkloads() {
 // compileBackends resolves the services a node may call.
 func (b *builder) compileBackends(n *node, w *mesh.Workload) {
 	seen := make(map[*mesh.Service]bool, len(n.object.Spec.Backends))
-	add := func(v *virtualService) {
+	usual := b.defaultPolicy(n.self, n.mesh, n.object.Spec.BackendDefaults)
+	several := false
+	add := func(v *virtualService, p *clientPolicy) {
 		if !seen[v.service] {
 			seen[v.service] = true
-			w.Backends = append(w.Backends, &mesh.Backend{Service: v.service})
+			several = several || p != usual
+			w.Backends = append(w.Backends, &mesh.Backend{Service: b.secured(v.service, p)})
 		}
 	}
 	for i, be := range n.object.Spec.Backends {
 		at := "spec.backends[" + strconv.Itoa(i) + "].virtualService"
-		if be.VirtualService.ClientPolicy != nil && be.VirtualService.ClientPolicy.TLS != nil {
-			b.notYet(n.self, at+".clientPolicy.tls", "TLS towards backends")
-		}
 		v := b.findService(lookup{
 			from: n.self, namespace: n.self.Namespace, mesh: n.mesh, path: at,
 			ref: be.VirtualService.VirtualServiceRef, arn: be.VirtualService.VirtualServiceARN,
 			effect: "the node goes on without this backend",
 		})
-		if v != nil {
-			add(v)
+		if v == nil {
+			continue
 		}
+		p := usual
+		if c := be.VirtualService.ClientPolicy; c != nil && c.TLS != nil {
+			p = b.clientPolicy(n.self, n.mesh, at+".clientPolicy.tls", c.TLS)
+		}
+		add(v, p)
 	}
-	b.groupBackends(n, w, add)
-	if d := n.object.Spec.BackendDefaults; d != nil && d.ClientPolicy != nil && d.ClientPolicy.TLS != nil {
-		b.notYet(n.self, "spec.backendDefaults.clientPolicy.tls", "TLS towards backends")
+	b.groupBackends(n, w, func(v *virtualService) { add(v, usual) })
+	if several {
+		distinctClusters(w)
 	}
 	slices.SortFunc(w.Backends, compareBackends)
 }

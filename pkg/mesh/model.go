@@ -165,6 +165,8 @@ type Listener struct {
 	Timeout  Timeout
 	// Pool bounds what the proxy sends to its own application.
 	Pool Pool
+	// TLS is nil for clear text.
+	TLS *ServerTLS
 }
 
 // Timeout bounds requests. A nil member means that nothing was said; zero switches the limit off.
@@ -323,6 +325,8 @@ type Destination struct {
 	HealthHost string
 	// IPPreference of the mesh.
 	IPPreference IPPreference
+	// TLS is nil for clear text.
+	TLS *ClientTLS
 	// Fingerprint covers everything but the endpoints.
 	Fingerprint Hash `hash:"-"`
 }

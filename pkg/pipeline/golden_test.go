@@ -23,6 +23,7 @@ var update = flag.Bool("update", false, "rewrite the expected sections of the go
 
 var sections = map[string]string{
 	"lds": xds.ListenerType, "rds": xds.RouteType, "cds": xds.ClusterType, "eds": xds.EndpointType,
+	"sds": xds.SecretType,
 }
 
 // TestGolden runs every file of testdata: manifests in, chosen resources and problems out. The comment of a file says what it
@@ -108,7 +109,7 @@ func section(t *testing.T, s *pipeline.Snapshot, name string) string {
 	group, kind, ok := strings.Cut(name, " ")
 	set := s.Sets[group]
 	if !ok || set == nil || sections[kind] == "" {
-		t.Fatalf("section %q is not '<group id> lds|rds|cds|eds' of an existing group", name)
+		t.Fatalf("section %q is not '<group id> lds|rds|cds|eds|sds' of an existing group", name)
 	}
 	for _, r := range set.Resources(sections[kind]) {
 		m, err := r.Message()

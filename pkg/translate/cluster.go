@@ -38,8 +38,8 @@ type upstream struct {
 	service string
 }
 
-// upstreamCluster returns the cluster through which callers reach d.
-func upstreamCluster(d *mesh.Destination) (upstream, error) {
+// upstreamCluster returns the cluster through which callers reach d. socket says whether they have a provider of secrets of their own.
+func upstreamCluster(d *mesh.Destination, socket bool) (upstream, error) {
 	c := &clusterv3.Cluster{
 		Name:            d.Cluster,
 		ConnectTimeout:  durationpb.New(upstreamConnectTimeout),
@@ -54,6 +54,13 @@ func upstreamCluster(d *mesh.Destination) (upstream, error) {
 	}
 	if err := setHTTP2(c, d.Protocol); err != nil {
 		return upstream{}, err
+	}
+	if d.TLS != nil {
+		s, err := upstreamTLS(d.TLS, d.Protocol, socket)
+		if err != nil {
+			return upstream{}, err
+		}
+		c.TransportSocket = s
 	}
 	if d.DNS != nil {
 		setDNS(c, d)

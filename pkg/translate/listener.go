@@ -31,6 +31,9 @@ type chain struct {
 	// Routes names a route configuration and makes the chain speak HTTP; WebSocket upgrades are allowed if said so.
 	Routes    string
 	WebSocket bool
+	// TLS encrypts the chain; a permissive one becomes two chains. Socket says whether the pod has a provider of secrets.
+	TLS    *mesh.ServerTLS
+	Socket bool
 	// Clusters are the weighted targets of a TCP chain, of which Idle closes silent connections.
 	Clusters []mesh.Target
 	Idle     *time.Duration
@@ -57,25 +60,23 @@ func listener(in *listenerInput) (*xds.Resource, error) {
 		l.TrafficDirection = corev3.TrafficDirection_OUTBOUND
 	}
 	bind(l, in)
-	if !in.Direct {
-		filters, err := listenerFilters(in.Outbound)
-		if err != nil {
-			return nil, err
-		}
-		l.ListenerFilters = filters
-		l.ContinueOnListenerFiltersTimeout = in.Outbound
+	filters, err := listenerFilters(in)
+	if err != nil {
+		return nil, err
 	}
+	l.ListenerFilters = filters
+	l.ContinueOnListenerFiltersTimeout = len(filters) > 0
 	logs, err := accessLogs(in.AccessLog)
 	if err != nil {
 		return nil, err
 	}
 	var needs []string
 	for _, c := range in.Chains {
-		fc, err := filterChain(c, logs)
+		list, err := filterChains(c, logs)
 		if err != nil {
 			return nil, err
 		}
-		l.FilterChains = append(l.FilterChains, fc)
+		l.FilterChains = append(l.FilterChains, list...)
 		needs = append(needs, chainClusters(c)...)
 	}
 	if in.Default != nil {
@@ -108,37 +109,93 @@ func bind(l *listenerv3.Listener, in *listenerInput) {
 	}
 }
 
-// listenerFilters are the same for the whole life of a proxy, because a change of them drains every connection. The inspector
-// looks at port 443 only: elsewhere it would hold protocols in which the server speaks first.
-func listenerFilters(outbound bool) ([]*listenerv3.ListenerFilter, error) {
-	dst, err := anypb.New(&originaldstv3.OriginalDst{})
-	if err != nil {
-		return nil, err
+// listenerFilters stay the same when chains change, as far as possible, because a change of them drains every connection. So the
+// inspector, which tells TLS from clear text, is always there. It looks at no port on which it would hold a protocol in which the
+// server speaks first: outbound at 443 only, inbound at all ports but clear or strict TCP ones.
+func listenerFilters(in *listenerInput) ([]*listenerv3.ListenerFilter, error) {
+	var filters []*listenerv3.ListenerFilter
+	if !in.Direct {
+		dst, err := anypb.New(&originaldstv3.OriginalDst{})
+		if err != nil {
+			return nil, err
+		}
+		filters = append(filters, &listenerv3.ListenerFilter{
+			Name:       "envoy.filters.listener.original_dst",
+			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: dst},
+		})
 	}
-	filters := []*listenerv3.ListenerFilter{{
-		Name:       "envoy.filters.listener.original_dst",
-		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: dst},
-	}}
-	if !outbound {
-		return filters, nil
+	if in.Direct && in.Outbound {
+		return nil, nil // only the proxy itself connects to it
 	}
 	inspector, err := anypb.New(&inspectorv3.TlsInspector{})
 	if err != nil {
 		return nil, err
 	}
-	https := &listenerv3.ListenerFilterChainMatchPredicate{Rule: &listenerv3.ListenerFilterChainMatchPredicate_DestinationPortRange{
-		DestinationPortRange: &typev3.Int32Range{Start: httpsPort, End: httpsPort + 1},
-	}}
-	return append(filters, &listenerv3.ListenerFilter{
+	f := &listenerv3.ListenerFilter{
 		Name:       "envoy.filters.listener.tls_inspector",
 		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: inspector},
-		FilterDisabled: &listenerv3.ListenerFilterChainMatchPredicate{
-			Rule: &listenerv3.ListenerFilterChainMatchPredicate_NotMatch{NotMatch: https},
-		},
-	}), nil
+	}
+	if in.Outbound {
+		f.FilterDisabled = &listenerv3.ListenerFilterChainMatchPredicate{
+			Rule: &listenerv3.ListenerFilterChainMatchPredicate_NotMatch{NotMatch: onPort(httpsPort)},
+		}
+	} else {
+		f.FilterDisabled = uninspected(in.Chains)
+	}
+	return append(filters, f), nil
+}
+
+// uninspected matches the ports of TCP chains that need not be told apart; nil if there are none.
+func uninspected(chains []chain) *listenerv3.ListenerFilterChainMatchPredicate {
+	var rules []*listenerv3.ListenerFilterChainMatchPredicate
+	for _, c := range chains {
+		if c.Routes == "" && (c.TLS == nil || !c.TLS.Permissive) {
+			rules = append(rules, onPort(c.Port))
+		}
+	}
+	switch len(rules) {
+	case 0:
+		return nil
+	case 1:
+		return rules[0]
+	default:
+		return &listenerv3.ListenerFilterChainMatchPredicate{Rule: &listenerv3.ListenerFilterChainMatchPredicate_OrMatch{
+			OrMatch: &listenerv3.ListenerFilterChainMatchPredicate_MatchSet{Rules: rules},
+		}}
+	}
+}
+
+func onPort(port uint32) *listenerv3.ListenerFilterChainMatchPredicate {
+	return &listenerv3.ListenerFilterChainMatchPredicate{Rule: &listenerv3.ListenerFilterChainMatchPredicate_DestinationPortRange{
+		DestinationPortRange: &typev3.Int32Range{Start: int32(port), End: int32(port) + 1},
+	}}
 }
 
 const httpsPort = 443
+
+// filterChains returns the chain, or the two of a permissive one: encrypted and clear.
+func filterChains(c chain, logs []*accesslogv3.AccessLog) ([]*listenerv3.FilterChain, error) {
+	clear, err := filterChain(c, logs)
+	if err != nil || c.TLS == nil {
+		return []*listenerv3.FilterChain{clear}, err
+	}
+	socket, err := downstreamTLS(c.TLS, c.Routes != "", c.Socket)
+	if err != nil {
+		return nil, err
+	}
+	if !c.TLS.Permissive {
+		clear.TransportSocket = socket
+		return []*listenerv3.FilterChain{clear}, nil
+	}
+	encrypted, ok := proto.Clone(clear).(*listenerv3.FilterChain)
+	if !ok {
+		return nil, fmt.Errorf("clone chain %s", c.Name)
+	}
+	encrypted.Name += "_tls"
+	encrypted.FilterChainMatch.TransportProtocol, encrypted.TransportSocket = "tls", socket
+	clear.FilterChainMatch.TransportProtocol = "raw_buffer"
+	return []*listenerv3.FilterChain{encrypted, clear}, nil
+}
 
 func filterChain(c chain, logs []*accesslogv3.AccessLog) (*listenerv3.FilterChain, error) {
 	fc := &listenerv3.FilterChain{Name: c.Name}

@@ -20,6 +20,9 @@ const (
 	outboundStats = "0.0.0.0_15001"
 )
 
+// sdsCluster is the cluster of the bootstrap that leads to the pod's own provider of secrets. Source: App Mesh, Envoy image.
+const sdsCluster = "static_cluster_sds_unix_socket"
+
 func localCluster(id mesh.WorkloadID, l *mesh.Listener) string {
 	return fmt.Sprintf("cds_ingress_%s_%s_%s_%d", id.Mesh, id.Name, l.Protocol, l.Port)
 }

@@ -20,7 +20,7 @@ func inboundInput(g *mesh.Group) *listenerInput {
 	for _, l := range w.Listeners {
 		c := chain{
 			Name: fmt.Sprintf("ingress_%s_%d", l.Protocol, l.Port), Port: l.Port,
-			StatPrefix: inboundStatPrefix(w, l),
+			StatPrefix: inboundStatPrefix(w, l), TLS: l.TLS, Socket: g.Profile.SDS,
 		}
 		if l.Protocol.IsHTTP() {
 			c.Routes, c.WebSocket = inboundRoutes(l), l.Protocol == mesh.HTTP

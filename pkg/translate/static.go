@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -10,6 +11,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -34,8 +36,19 @@ func Static(g *mesh.Group, set *xds.Set) (*bootstrapv3.Bootstrap, error) {
 				return nil, err
 			}
 		}
+		if err := inlineSecrets(c.TransportSocket, set); err != nil {
+			return nil, err
+		}
 		b.StaticResources.Clusters = append(b.StaticResources.Clusters, c)
 	}
+	for _, r := range set.Resources(xds.SecretType) {
+		s, err := decode[*tlsv3.Secret](r)
+		if err != nil {
+			return nil, err
+		}
+		b.StaticResources.Secrets = append(b.StaticResources.Secrets, s)
+	}
+	b.StaticResources.Clusters = append(b.StaticResources.Clusters, providerCluster())
 	for _, r := range set.Resources(xds.ListenerType) {
 		l, err := decode[*listenerv3.Listener](r)
 		if err != nil {
@@ -43,6 +56,9 @@ func Static(g *mesh.Group, set *xds.Set) (*bootstrapv3.Bootstrap, error) {
 		}
 		for _, fc := range append(l.FilterChains, l.DefaultFilterChain) {
 			if err := inlineRoutes(fc, set); err != nil {
+				return nil, err
+			}
+			if err := inlineSecrets(fc.GetTransportSocket(), set); err != nil {
 				return nil, err
 			}
 		}
@@ -87,6 +103,56 @@ func inlineEndpoints(c *clusterv3.Cluster, set *xds.Set) error {
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 	c.EdsClusterConfig, c.LoadAssignment = nil, a
 	return nil
+}
+
+// inlineSecrets makes a transport socket take what we would deliver from the static secrets. What nobody has is looked for in an empty
+// file, so that it is missing here too.
+func inlineSecrets(s *corev3.TransportSocket, set *xds.Set) error {
+	if s == nil {
+		return nil
+	}
+	m, err := s.GetTypedConfig().UnmarshalNew()
+	if err != nil {
+		return err
+	}
+	var common *tlsv3.CommonTlsContext
+	switch c := m.(type) {
+	case *tlsv3.DownstreamTlsContext:
+		common = c.CommonTlsContext
+	case *tlsv3.UpstreamTlsContext:
+		common = c.CommonTlsContext
+	}
+	configs := slices.Clone(common.GetTlsCertificateSdsSecretConfigs())
+	if v := common.GetCombinedValidationContext(); v != nil {
+		configs = append(configs, v.ValidationContextSdsSecretConfig)
+	}
+	for _, c := range configs {
+		switch {
+		case c.SdsConfig.GetAds() == nil: // the pod's own provider has it
+		case find(set, xds.SecretType, c.Name) != nil:
+			c.SdsConfig = nil
+		default:
+			c.SdsConfig.ConfigSourceSpecifier = &corev3.ConfigSource_PathConfigSource{PathConfigSource: &corev3.PathConfigSource{Path: "/dev/null"}}
+		}
+	}
+	typed, err := anypb.New(m)
+	if err != nil {
+		return err
+	}
+	s.ConfigType = &corev3.TransportSocket_TypedConfig{TypedConfig: typed}
+	return nil
+}
+
+// providerCluster leads to the pod's provider of secrets, as the bootstrap's own cluster does.
+func providerCluster() *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name: sdsCluster, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: sdsCluster, Endpoints: []*endpointv3.LocalityLbEndpoints{{
+			LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
+				Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: "/run/spire/sockets/agent.sock"}}},
+			}}}},
+		}}},
+	}
 }
 
 // inlineRoutes puts the route configurations of a chain's HTTP filters in place.

@@ -56,6 +56,7 @@ func (t *Translator) group(g *mesh.Group) (_ *xds.Set, err error) {
 	}()
 	b := builder{t: t, g: g}
 	b.collectDestinations()
+	b.collectSecrets()
 	return t.sets.get(b.key(), func() (*xds.Set, error) { return b.build() })
 }
 
@@ -64,6 +65,7 @@ type builder struct {
 	t            *Translator
 	g            *mesh.Group
 	destinations []*mesh.Destination
+	secrets      []mesh.Material
 	resources    []*xds.Resource
 }
 
@@ -97,13 +99,18 @@ func (b *builder) key() mesh.Hash {
 			parts = append(parts, d.Endpoints.Fingerprint)
 		}
 	}
+	for _, m := range b.secrets {
+		if m.Secret != nil {
+			parts = append(parts, m.Secret.Version)
+		}
+	}
 	return mesh.Combine(parts...)
 }
 
 func (b *builder) build() (*xds.Set, error) {
-	steps := []func() error{b.inbound, b.outbound, b.fixedClusters, b.backendClusters}
+	steps := []func() error{b.inbound, b.outbound, b.fixedClusters, b.backendClusters, b.secretResources}
 	if b.g.Workload.Gateway != nil {
-		steps = []func() error{b.entrances, b.secondHop, b.backendClusters}
+		steps = []func() error{b.entrances, b.secondHop, b.backendClusters, b.secretResources}
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -260,7 +267,11 @@ func (b *builder) fixedClusters() error {
 // backendClusters adds a cluster per destination and, where the addresses are known here, its assignment.
 func (b *builder) backendClusters() error {
 	for _, d := range b.destinations {
-		u, err := b.t.upstreams.get(d.Fingerprint, func() (upstream, error) { return upstreamCluster(d) })
+		key := d.Fingerprint
+		if d.TLS != nil {
+			key = mesh.Combine(key, strconv.FormatBool(b.g.Profile.SDS))
+		}
+		u, err := b.t.upstreams.get(key, func() (upstream, error) { return upstreamCluster(d, b.g.Profile.SDS) })
 		if err != nil {
 			return err
 		}

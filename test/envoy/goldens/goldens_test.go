@@ -8,9 +8,12 @@ import (
 	"testing"
 	"time"
 
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"golang.org/x/tools/txtar"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/aftermesh/aftermesh/pkg/identity"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
 	"github.com/aftermesh/aftermesh/pkg/translate"
@@ -65,6 +68,7 @@ func configurations(t *testing.T, file string) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		provideFiles(t, b)
 		js, err := protojson.Marshal(b)
 		if err != nil {
 			t.Fatal(err)
@@ -76,4 +80,41 @@ func configurations(t *testing.T, file string) map[string]string {
 		out[g.ID] = path
 	}
 	return out
+}
+
+// provideFiles puts a certificate with its key where the secrets look for files, because Envoy reads them when it validates.
+func provideFiles(t *testing.T, b *bootstrapv3.Bootstrap) {
+	t.Helper()
+	if len(b.StaticResources.Secrets) == 0 {
+		return
+	}
+	a, err := identity.NewAuthority("golden", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := a.Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	put := func(s *corev3.DataSource, content []byte) {
+		if s.GetFilename() == "" {
+			return
+		}
+		path := filepath.Join(dir, filepath.Base(s.GetFilename()))
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.Specifier = &corev3.DataSource_Filename{Filename: path}
+	}
+	for _, s := range b.StaticResources.Secrets {
+		if c := s.GetTlsCertificate(); c != nil {
+			put(c.CertificateChain, data["ca.crt"])
+			put(c.PrivateKey, data["ca.key"])
+			c.WatchedDirectory = nil
+		} else if v := s.GetValidationContext(); v != nil {
+			put(v.TrustedCa, data["ca.crt"])
+			v.WatchedDirectory = nil
+		}
+	}
 }
