@@ -30,8 +30,10 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
+	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/admission"
+	"github.com/aftermesh/aftermesh/pkg/ca"
 	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/identity"
 	"github.com/aftermesh/aftermesh/pkg/inject"
@@ -70,7 +72,7 @@ type Options struct {
 // Scheme knows the kinds that the operator reads and writes.
 func Scheme() *runtime.Scheme {
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, meshv1beta2.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, meshv1alpha1.AddToScheme, meshv1beta2.AddToScheme} {
 		if err := add(s); err != nil {
 			panic(err) // a programming error: two types under one name
 		}
@@ -92,12 +94,13 @@ type operator struct {
 	xdsCA      *identity.Issuer
 	wake       chan struct{} // of the status writer
 	stir       chan struct{} // of the lifetime writer
+	sign       chan struct{} // of the signer
 	served     chan struct{} // closed after the first pass
 }
 
 // Run serves until ctx ends. The error says what kept it from starting or made it stop.
 func Run(ctx context.Context, cfg *rest.Config, o Options, log logr.Logger) error {
-	op := &operator{Options: o, log: log, wake: make(chan struct{}, 1), stir: make(chan struct{}, 1), served: make(chan struct{})}
+	op := &operator{Options: o, log: log, wake: make(chan struct{}, 1), stir: make(chan struct{}, 1), sign: make(chan struct{}, 1), served: make(chan struct{})}
 	steps := []struct {
 		what string
 		do   func(context.Context, *rest.Config) error
@@ -112,6 +115,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options, log logr.Logger) erro
 		{"serve webhooks", op.serveWebhooks},
 		{"write statuses", op.writeStatuses},
 		{"write finalizers", op.writeLifetimes},
+		{"sign certificates", op.signCertificates},
 		{"answer probes", op.answerProbes},
 	}
 	for _, s := range steps {
@@ -135,6 +139,9 @@ func (op *operator) loadAuthorities(ctx context.Context, cfg *rest.Config) error
 	}
 	xdsRoot, err := loadAuthority(ctx, c, op.Namespace, xdsAuthoritySecret, xdsAuthorityLife)
 	if err != nil {
+		return err
+	}
+	if _, err := loadAuthority(ctx, c, op.Namespace, ca.SecretName, ca.Life); err != nil {
 		return err
 	}
 	names := identity.Names{DNS: serviceNames(op.Service, op.Namespace, op.ServiceDomain)}
@@ -177,6 +184,7 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 			SyncPeriod: &sync, DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
 				&corev1.Pod{}: {Transform: slimPod}, &appsv1.ControllerRevision{}: {Label: source.AcceptedSelector()},
+				&corev1.Secret{}: {Namespaces: map[string]cache.Config{op.Namespace: {}}, Transform: source.SlimSecret},
 			},
 		},
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
@@ -255,16 +263,27 @@ func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
 			close(op.served)
 		}
 		op.signal()
+		wakeUp(op.sign)
 	}})
+}
+
+func (op *operator) signCertificates(context.Context, *rest.Config) error {
+	return op.manager.Add(&signer{
+		client: op.client, namespace: op.Namespace, log: op.log.WithName("ca"),
+		snapshot: op.pipeline.Last, leaves: op.source.Leaves, wake: op.sign,
+	})
 }
 
 // signal wakes the leader's writers.
 func (op *operator) signal() {
-	for _, c := range []chan struct{}{op.wake, op.stir} {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
+	wakeUp(op.wake)
+	wakeUp(op.stir)
+}
+
+func wakeUp(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 

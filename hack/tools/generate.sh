@@ -10,24 +10,29 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
 
-generate() { # $1: folder that receives the CRDs, $2: output rule of the deep copies
-  local generator=(go tool -modfile=hack/tools/go.mod controller-gen)
-  "${generator[@]}" object paths=./api/... "output:object:$2"
+generate() { # $1: folder that receives the CRDs, $2: folder with one folder per API version that receives the deep copies
+  local generator=(go tool -modfile=hack/tools/go.mod controller-gen) version
+  for version in v1alpha1 v1beta2; do
+    mkdir -p "$2/$version"
+    "${generator[@]}" object "paths=./api/$version" "output:object:dir=$2/$version"
+  done
   "${generator[@]}" crd paths=./api/... "output:crd:dir=$1"
 }
 
 case "${1:-write}" in
 write)
-  generate config/crd/bases dir=api/v1beta2
+  generate config/crd/bases api
   ;;
 verify)
   fresh=$(mktemp -d)
   trap 'rm -rf "$fresh"' EXIT
   mkdir "$fresh/crd" "$fresh/api"
-  generate "$fresh/crd" "dir=$fresh/api"
+  generate "$fresh/crd" "$fresh/api"
   ok=true
   diff -ru config/crd/bases "$fresh/crd" || ok=false
-  diff -u api/v1beta2/zz_generated.deepcopy.go "$fresh/api/zz_generated.deepcopy.go" || ok=false
+  for version in v1alpha1 v1beta2; do
+    diff -u "api/$version/zz_generated.deepcopy.go" "$fresh/api/$version/zz_generated.deepcopy.go" || ok=false
+  done
   if ! $ok; then
     echo "generated files are stale: run make generate" >&2
     exit 1

@@ -54,7 +54,7 @@ func (s secrets) certificate(f *meshv1beta2.FileCertificate, sds *meshv1beta2.SD
 	case f != nil && sds == nil:
 		return mesh.Material{Chain: f.CertificateChain, Key: f.PrivateKey}, true
 	case sds != nil && f == nil:
-		k := s.mapped(sds.SecretName)
+		k, _ := s.mapped(sds.SecretName)
 		return mesh.Material{SDS: sds.SecretName, Secret: mesh.NewSecret(sds.SecretName, k.Chain, k.Key)}, true
 	default:
 		return mesh.Material{}, false
@@ -67,16 +67,20 @@ func (s secrets) trust(t *meshv1beta2.TLSTrust) mesh.Material {
 	case t.File != nil && t.SDS == nil && t.ACM == nil:
 		return mesh.Material{Chain: t.File.CertificateChain}
 	case t.SDS != nil && t.File == nil && t.ACM == nil:
-		return mesh.Material{SDS: t.SDS.SecretName, Secret: mesh.NewSecret(t.SDS.SecretName, s.mapped(t.SDS.SecretName).Trust, nil)}
+		k, _ := s.mapped(t.SDS.SecretName)
+		return mesh.Material{SDS: t.SDS.SecretName, Secret: mesh.NewSecret(t.SDS.SecretName, k.Trust, nil)}
 	case t.ACM != nil && t.File == nil && t.SDS == nil && len(t.ACM.CertificateAuthorityARNs) > 0:
 		arns := t.ACM.CertificateAuthorityARNs
 		for _, arn := range arns {
-			if s.mapped(arn).Trust == nil {
+			switch k, known := s.mapped(arn); {
+			case !known:
 				s.standsIn(".validation.trust.acm", arn)
+			case k.Trust == nil:
+				s.missing(".validation.trust.acm", fmt.Sprintf("MeshSettings %q map %s to a Secret that does not exist or has no ca.crt", s.mesh.object.Name, arn))
 			}
 		}
-		secret := s.b.acmTrust(s.mesh.name, arns...)
-		if secret.Chain == nil && !s.b.in.Settings.Offline {
+		secret := s.b.acmTrust(s.mesh, arns...)
+		if s.b.in.Certificates.Root == nil && !s.b.in.Settings.Offline {
 			s.missing(".validation.trust.acm", "the authority of the mesh is not ready")
 		}
 		return mesh.Material{Secret: secret}
@@ -85,13 +89,19 @@ func (s secrets) trust(t *meshv1beta2.TLSTrust) mesh.Material {
 	}
 }
 
-func (s secrets) mapped(name string) KeyPair {
-	return s.b.in.Certificates.Mapped[Mapping{s.mesh.name, name}]
+// mapped returns the content of the Secret that MeshSettings map a name to; it is empty when the Secret lacks it.
+func (s secrets) mapped(name string) (KeyPair, bool) {
+	k, known := s.b.in.Certificates.Mapped[Mapping{s.mesh.object.Name, name}]
+	return k, known
 }
 
 // issued finds what stands in for a certificate of AWS: what MeshSettings map the ARN to, else one of the mesh's own authority.
 func (s secrets) issued(id mesh.WorkloadID, arn string) (mesh.Material, bool) {
-	if k := s.mapped(arn); k.Chain != nil {
+	if k, known := s.mapped(arn); known {
+		if k.Chain == nil || k.Key == nil {
+			s.missing(".certificate.acm", fmt.Sprintf("MeshSettings %q map %s to a Secret that does not exist or lacks tls.crt or tls.key", s.mesh.object.Name, arn))
+			return mesh.Material{}, false
+		}
 		return mesh.Material{Secret: mesh.NewSecret("acm:"+arn, k.Chain, k.Key)}, true
 	}
 	s.b.issued[id] = s.owner
@@ -115,12 +125,12 @@ func (s secrets) missing(path, why string) {
 }
 
 // acmTrust is what stands in for authorities of AWS: what MeshSettings map an ARN to, else the mesh's own authority.
-func (b *builder) acmTrust(meshName string, arns ...string) *mesh.Secret {
+func (b *builder) acmTrust(m *meshInfo, arns ...string) *mesh.Secret {
 	var bundle [][]byte
 	for _, arn := range arns {
 		trust := b.in.Certificates.Root
-		if k := b.in.Certificates.Mapped[Mapping{meshName, arn}]; k.Trust != nil {
-			trust = k.Trust
+		if k, known := b.in.Certificates.Mapped[Mapping{m.object.Name, arn}]; known {
+			trust = k.Trust // none at all if the Secret lacks it: nobody is trusted in its place
 		}
 		if !slices.ContainsFunc(bundle, func(x []byte) bool { return string(x) == string(trust) }) {
 			bundle = append(bundle, trust)

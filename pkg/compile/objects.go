@@ -50,7 +50,7 @@ type Certificates struct {
 	Mapped map[Mapping]KeyPair
 }
 
-// Mapping is the key of an entry of MeshSettings.
+// Mapping is the key of an entry of MeshSettings: the name of the Mesh object, and the ARN or SDS name.
 type Mapping struct{ Mesh, Name string }
 
 // KeyPair is the content of a Secret: a certificate with its key, the certificates to trust, or both. All are PEM.

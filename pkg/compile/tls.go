@@ -50,7 +50,7 @@ func (b *builder) unaskedTLS(n *node, l *meshv1beta2.Listener, d *mesh.Destinati
 	}
 	out := &mesh.ClientTLS{ServerName: serverName(d.HealthHost)}
 	if acm := l.TLS.Certificate.ACM; acm != nil {
-		source := mesh.Material{Secret: b.acmTrust(n.mesh.name, acm.CertificateARN)}
+		source := mesh.Material{Secret: b.acmTrust(n.mesh, acm.CertificateARN)}
 		out.Server = &mesh.Trust{Source: source, Names: discoveryNames(d.HealthHost)}
 	}
 	return out

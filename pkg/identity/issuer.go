@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"sync"
@@ -83,6 +84,22 @@ func (i *Issuer) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(i.Authority().Bundle())
 	return pool
+}
+
+// Leaf returns a new certificate with its chain, and its key, as PEM.
+func (a *Authority) Leaf(names Names, now time.Time, life time.Duration) (chain, key []byte, err error) {
+	c, err := a.issue(names, now, life)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, der := range c.Certificate {
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encode the key: %w", err)
+	}
+	return chain, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
 func (a *Authority) issue(names Names, now time.Time, life time.Duration) (*tls.Certificate, error) {

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -94,6 +95,16 @@ func (id WorkloadID) String() string {
 		kind = "virtualGateway"
 	}
 	return "mesh/" + id.Mesh + "/" + kind + "/" + id.Name
+}
+
+// ParseWorkloadID reads what String returned. What follows an @ in the mesh, which was its owner's account, is cut off.
+func ParseWorkloadID(s string) (WorkloadID, bool) {
+	parts := strings.Split(s, "/")
+	if len(parts) != 4 || parts[0] != "mesh" || parts[1] == "" || parts[3] == "" || parts[2] != "virtualNode" && parts[2] != "virtualGateway" {
+		return WorkloadID{}, false
+	}
+	name, _, _ := strings.Cut(parts[1], "@")
+	return WorkloadID{Mesh: name, Gateway: parts[2] == "virtualGateway", Name: parts[3]}, true
 }
 
 // Workload is what stands behind one VirtualNode or VirtualGateway: pods with the same listeners and backends.

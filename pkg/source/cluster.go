@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
@@ -46,6 +47,8 @@ type Cluster struct {
 	slices          table[*compile.Slice]
 	zones           table[string]
 	revisions       table[lifetime.Stored]
+	settingsOf      table[*meshv1alpha1.MeshSettings]
+	secrets         table[*corev1.Secret]
 	grace           grace
 	versions        map[string]func() string
 }
@@ -71,6 +74,8 @@ func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings) (
 		{&corev1.Pod{}, s.setPod, s.removePod},
 		{nodes, s.setNode, s.zones.remove},
 		converted(&appsv1.ControllerRevision{}, &s.revisions, lifetime.ParseRevision),
+		converted(&meshv1alpha1.MeshSettings{}, &s.settingsOf, func(m *meshv1alpha1.MeshSettings) *meshv1alpha1.MeshSettings { return m }),
+		converted(&corev1.Secret{}, &s.secrets, func(x *corev1.Secret) *corev1.Secret { return x }),
 	} {
 		if err := s.watch(ctx, c, w.object, w.set, w.remove); err != nil {
 			return nil, fmt.Errorf("watch %T: %w", w.object, err)
@@ -253,7 +258,7 @@ func (s *Cluster) Objects() *compile.Objects {
 		VirtualRouters: s.virtualRouters.all(), Routes: s.routes.all(), VirtualGateways: s.virtualGateways.all(),
 		GatewayRoutes: s.gatewayRoutes.all(), BackendGroups: s.backendGroups.all(),
 		Namespaces: s.namespaces.all(), Services: s.services.all(), Slices: s.slices.all(),
-		Pods: make([]*compile.Pod, len(pods)), Settings: s.settings, Accepted: s.accepted(), Grace: s.grace.list(),
+		Pods: make([]*compile.Pod, len(pods)), Settings: s.settings, Accepted: s.accepted(), Grace: s.grace.list(), Certificates: s.certificates(),
 	}
 	for i, p := range pods {
 		o.Pods[i] = p.Pod

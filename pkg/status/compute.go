@@ -187,10 +187,18 @@ func active(o meshv1beta2.Object, problems []mesh.Problem, kept bool) meshv1beta
 	if p := pick(problems, mesh.Rejected); whole(problems) {
 		return condition(kind, false, p[0].Reason, sentences(p))
 	}
-	if p := pick(problems, mesh.Unresolved); len(p) > 0 && !wasTrue {
+	if p := slices.DeleteFunc(pick(problems, mesh.Unresolved), present); len(p) > 0 && !wasTrue {
 		return condition(kind, false, p[0].Reason, sentences(p))
 	}
 	return condition(kind, true, "", "")
+}
+
+// present is true for references that lead somewhere, only not to something that can be used: App Mesh did not look so far.
+func present(p mesh.Problem) bool {
+	return slices.Contains([]string{
+		meshv1beta2.ReasonListenerMismatch, meshv1beta2.ReasonTargetPortAmbiguous, meshv1beta2.ReasonNoEndpoints,
+		meshv1beta2.ReasonServicePortNotFound, meshv1beta2.ReasonTLSMaterialUnavailable,
+	}, p.Reason)
 }
 
 // whole is true when the object is not served at all.

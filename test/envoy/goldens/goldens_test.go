@@ -92,7 +92,7 @@ func provideFiles(t *testing.T, b *bootstrapv3.Bootstrap) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := a.Data()
+	chain, key, err := a.Leaf(identity.Names{DNS: []string{"golden"}}, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,11 +109,11 @@ func provideFiles(t *testing.T, b *bootstrapv3.Bootstrap) {
 	}
 	for _, s := range b.StaticResources.Secrets {
 		if c := s.GetTlsCertificate(); c != nil {
-			put(c.CertificateChain, data["ca.crt"])
-			put(c.PrivateKey, data["ca.key"])
+			put(c.CertificateChain, chain)
+			put(c.PrivateKey, key)
 			c.WatchedDirectory = nil
 		} else if v := s.GetValidationContext(); v != nil {
-			put(v.TrustedCa, data["ca.crt"])
+			put(v.TrustedCa, a.PEM())
 			v.WatchedDirectory = nil
 		}
 	}

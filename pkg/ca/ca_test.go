@@ -1,0 +1,95 @@
+package ca
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"testing"
+	"time"
+
+	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/identity"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+var start = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+func authority(t *testing.T, now time.Time) *identity.Authority {
+	t.Helper()
+	a, err := identity.NewAuthority("test", now, Life)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func issue(t *testing.T, a *identity.Authority, r compile.CertificateRequest, now time.Time) map[mesh.WorkloadID]compile.KeyPair {
+	t.Helper()
+	k, err := Issue(a, r, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[mesh.WorkloadID]compile.KeyPair{r.Workload: k}
+}
+
+var request = compile.CertificateRequest{Workload: mesh.WorkloadID{Mesh: "demo", Name: "color"}, DNS: []string{"a.demo", "color.demo"}}
+
+func TestALeafIsGoodForItsNamesUnderTheRoot(t *testing.T) {
+	a := authority(t, start)
+	k := issue(t, a, request, start)[request.Workload]
+	pair, err := tls.X509KeyPair(k.Chain, k.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(a.Bundle())
+	for _, name := range request.DNS {
+		if _, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: pool, CurrentTime: start.Add(time.Hour)}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: "other.demo", Roots: pool, CurrentTime: start}); err == nil {
+		t.Error("it is good for another name")
+	}
+}
+
+func TestWhenALeafIsMadeAnew(t *testing.T) {
+	old := authority(t, start.Add(-24*time.Hour))
+	renewed, err := old.Renew(start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := authority(t, start.Add(-24*time.Hour))
+	other := request
+	other.DNS = []string{"other.demo"}
+	for _, c := range []struct {
+		what   string
+		root   *identity.Authority
+		leaves map[mesh.WorkloadID]compile.KeyPair
+		at     time.Duration
+		want   int
+	}{
+		{"there is none", old, nil, 0, 1},
+		{"it cannot be read", old, map[mesh.WorkloadID]compile.KeyPair{request.Workload: {Chain: []byte("junk")}}, 0, 1},
+		{"it is new", old, issue(t, old, request, start), time.Hour, 0},
+		{"half of its life is not over", old, issue(t, old, request, start), 11 * time.Hour, 0},
+		{"70 % of its life are over", old, issue(t, old, request, start), 17 * time.Hour, 1},
+		{"its names have changed", old, issue(t, old, other, start), time.Minute, 1},
+		{"another root signed it", old, issue(t, stranger, request, start), time.Minute, 1},
+		{"the root was renewed a moment ago", renewed, issue(t, old, request, start), 0, 0},
+		{"the root was renewed a moment ago and the leaf is over", renewed, issue(t, old, request, start.Add(-25*time.Hour)), 0, 1},
+		{"every proxy trusts the renewed root", renewed, issue(t, old, request, start), 10 * time.Minute, 1},
+	} {
+		if got := len(Plan(c.root, []compile.CertificateRequest{request}, c.leaves, start.Add(c.at))); got != c.want {
+			t.Errorf("%s: %d to be made, want %d", c.what, got, c.want)
+		}
+	}
+}
+
+func TestNamesOfSecretsAreDistinctAndValid(t *testing.T) {
+	gateway := request.Workload
+	gateway.Gateway = true
+	x, y := LeafName(request.Workload), LeafName(gateway)
+	if x == y || len(x) > 63 {
+		t.Errorf("names are %q and %q", x, y)
+	}
+}

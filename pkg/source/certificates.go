@@ -1,0 +1,61 @@
+package source
+
+import (
+	"bytes"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/aftermesh/aftermesh/pkg/ca"
+	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// SlimSecret keeps of a Secret of the operator's namespace what proxies may be given or trust: never the key of an authority.
+func SlimSecret(obj any) (any, error) {
+	s, ok := obj.(*corev1.Secret)
+	if !ok {
+		return obj, nil
+	}
+	out := &corev1.Secret{Data: map[string][]byte{}}
+	out.Name, out.Namespace, out.UID, out.ResourceVersion, out.Labels = s.Name, s.Namespace, s.UID, s.ResourceVersion, s.Labels
+	if v, ok := s.Annotations[ca.Annotation]; ok {
+		out.Annotations = map[string]string{ca.Annotation: v}
+	}
+	for _, key := range []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey, "ca.crt", "previous.crt"} {
+		if v, ok := s.Data[key]; ok {
+			out.Data[key] = v
+		}
+	}
+	return out, nil
+}
+
+// certificates puts together what is known of certificates. A name that is mapped to a Secret which is not there maps to nothing.
+func (s *Cluster) certificates() compile.Certificates {
+	out := compile.Certificates{Leaves: map[mesh.WorkloadID]compile.KeyPair{}, Mapped: map[compile.Mapping]compile.KeyPair{}}
+	byName := map[string]compile.KeyPair{}
+	for _, x := range s.secrets.all() {
+		k := compile.KeyPair{Chain: x.Data[corev1.TLSCertKey], Key: x.Data[corev1.TLSPrivateKeyKey], Trust: x.Data["ca.crt"]}
+		if x.Name == ca.SecretName {
+			out.Root = bytes.Join([][]byte{x.Data["ca.crt"], x.Data["previous.crt"]}, nil)
+			continue
+		}
+		if _, leaf := x.Labels[ca.Label]; !leaf {
+			byName[x.Name] = k
+		} else if id, ok := mesh.ParseWorkloadID(x.Annotations[ca.Annotation]); ok && x.Name == ca.LeafName(id) {
+			out.Leaves[id] = k
+		}
+	}
+	for _, m := range s.settingsOf.all() {
+		for _, c := range m.Spec.Certificates {
+			for _, name := range []*string{c.ARN, c.SDSName} {
+				if name != nil {
+					out.Mapped[compile.Mapping{Mesh: m.Name, Name: *name}] = byName[c.SecretName]
+				}
+			}
+		}
+	}
+	return out
+}
+
+// Leaves are the certificates of workloads that are stored.
+func (s *Cluster) Leaves() map[mesh.WorkloadID]compile.KeyPair { return s.certificates().Leaves }
