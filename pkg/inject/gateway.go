@@ -34,6 +34,9 @@ func (w *work) gateway() error {
 		return err
 	}
 	if !w.request.keepImage {
+		if pulledAlways(envoy.Image) {
+			envoy.ImagePullPolicy = "" // Kubernetes derived it from the image that goes; it derives it again
+		}
 		envoy.Image = w.config.SidecarImage
 	}
 	rate, err := w.xrayRate(user)
@@ -54,6 +57,14 @@ func (w *work) gateway() error {
 		return err
 	}
 	return w.addXRay()
+}
+
+// pulledAlways is true for images that Kubernetes pulls at every start unless told otherwise: those without a tag or digest and
+// those tagged latest.
+func pulledAlways(image string) bool {
+	name := image[strings.LastIndexByte(image, '/')+1:]
+	_, tag, tagged := strings.Cut(name, ":")
+	return !strings.Contains(name, "@") && (!tagged || tag == "latest")
 }
 
 // plainVariables are the texts of a container's own variables and of the annotations, which win.

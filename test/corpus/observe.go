@@ -121,23 +121,22 @@ func (t *run) document(c Check) (*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
+	var as map[string]any
+	if !c.As.IsZero() {
+		if err := c.As.Decode(&as); err != nil {
+			return nil, err
+		}
+	}
 	for _, u := range list {
 		u = t.adapt(u)
+		merge(u.Object, runtime.DeepCopyJSON(normal(as)))
 		name := u.GetKind() + "/" + u.GetName()
 		if u.GetNamespace() != "" {
 			name = u.GetKind() + "/" + u.GetNamespace() + "/" + u.GetName()
 		}
-		if name != c.Object {
-			continue
+		if name == c.Object {
+			return u, nil
 		}
-		var as map[string]any
-		if !c.As.IsZero() {
-			if err := c.As.Decode(&as); err != nil {
-				return nil, err
-			}
-		}
-		merge(u.Object, runtime.DeepCopyJSON(normal(as)))
-		return u, nil
 	}
 	return nil, fmt.Errorf("%s has no %s", c.File, c.Object)
 }
