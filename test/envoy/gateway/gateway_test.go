@@ -80,7 +80,8 @@ type lab struct {
 	admin *http.Client
 }
 
-func start(t *testing.T, version string) *lab {
+// startWith serves the manifests of a folder, in which the given words are replaced first.
+func startWith(t *testing.T, version, manifests string, words ...string) *lab {
 	t.Helper()
 	layout, err := cluster.Find()
 	if err != nil {
@@ -88,19 +89,23 @@ func start(t *testing.T, version string) *lab {
 	}
 	dir := t.TempDir()
 	xds, admin, config := filepath.Join(dir, "xds.sock"), filepath.Join(dir, "admin.sock"), filepath.Join(dir, "envoy.yaml")
-	run(t, os.Getenv(binary), "standalone", "testdata", "--listen", "unix://"+xds)
-	b, err := os.ReadFile("testdata/bootstrap")
-	if err != nil {
-		t.Fatal(err)
+	fill := func(from, to string) {
+		b, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, []byte(strings.NewReplacer(append(words, "ADMIN", admin, "XDS", xds)...).Replace(string(b))), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := os.WriteFile(config, []byte(strings.NewReplacer("ADMIN", admin, "XDS", xds).Replace(string(b))), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	filled := t.TempDir()
+	fill(filepath.Join(manifests, "mesh.yaml"), filepath.Join(filled, "mesh.yaml"))
+	fill("testdata/bootstrap", config)
+	run(t, os.Getenv(binary), "standalone", filled, "--listen", "unix://"+xds)
 	run(t, layout.Envoy(version), "-c", config, "--disable-hot-restart", "--log-level", "warning")
 	l := &lab{t: t, admin: &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", admin)
 	}}}}
-	l.eventually("the gateway answers", func() bool { return l.get("8088", "GET", "a.b", "/paths/green").status == http.StatusOK })
 	return l
 }
 
@@ -185,7 +190,8 @@ func TestRequestsFindTheirService(t *testing.T) {
 	}
 	for _, version := range []string{"1.40.0", "1.37.0"} {
 		t.Run(version, func(t *testing.T) {
-			l := start(t, version)
+			l := startWith(t, version, "testdata/routing")
+			l.eventually("the gateway answers", func() bool { return l.get("8088", "GET", "a.b", "/paths/green").status == http.StatusOK })
 			l.answers()
 			l.grpc()
 			l.pool()
