@@ -109,6 +109,10 @@ type world struct {
 	pods     map[string]*compile.Pod
 	kube     map[string]*compile.Service
 	slices   map[string]*compile.Slice
+	gateways map[string]*meshv1beta2.VirtualGateway
+	entries  map[string]*meshv1beta2.GatewayRoute
+	groups   map[string]*meshv1beta2.BackendGroup
+	issued   compile.Certificates
 }
 
 const names = 12
@@ -118,6 +122,8 @@ func newWorld(r *rand.Rand) *world {
 		r: r, nodes: map[string]*meshv1beta2.VirtualNode{}, services: map[string]*meshv1beta2.VirtualService{},
 		routers: map[string]*meshv1beta2.VirtualRouter{}, routes: map[string]*meshv1beta2.Route{},
 		pods: map[string]*compile.Pod{}, kube: map[string]*compile.Service{}, slices: map[string]*compile.Slice{},
+		gateways: map[string]*meshv1beta2.VirtualGateway{}, entries: map[string]*meshv1beta2.GatewayRoute{},
+		groups: map[string]*meshv1beta2.BackendGroup{},
 	}
 	w.editMesh()
 	for range 60 {
@@ -139,7 +145,7 @@ func (w *world) meta(name string) metav1.ObjectMeta {
 // edit makes one random change.
 func (w *world) edit() {
 	name := w.pick()
-	switch k := w.r.IntN(16); {
+	switch k := w.r.IntN(21); {
 	case k == 0:
 		w.editMesh()
 	case k < 4:
@@ -154,6 +160,14 @@ func (w *world) edit() {
 		change(w, w.pods, fmt.Sprintf("pod-%d", w.r.IntN(40)), w.pod)
 	case k < 15:
 		change(w, w.kube, name, w.kubeService)
+	case k < 16:
+		change(w, w.gateways, fmt.Sprintf("g%d", w.r.IntN(3)), w.gateway)
+	case k < 18:
+		change(w, w.entries, name, w.entry)
+	case k < 19:
+		change(w, w.groups, fmt.Sprintf("b%d", w.r.IntN(3)), w.group)
+	case k < 20:
+		w.rotate()
 	default:
 		change(w, w.slices, name, w.slice)
 	}
@@ -186,7 +200,14 @@ func (w *world) node(name string) *meshv1beta2.VirtualNode {
 	for i := range w.r.IntN(3) {
 		n.Spec.Listeners = append(n.Spec.Listeners, meshv1beta2.Listener{
 			PortMapping: meshv1beta2.PortMapping{Port: int64(8080 + i), Protocol: protocols[w.r.IntN(4)]},
+			TLS:         w.listenerTLS(),
 		})
+	}
+	if w.r.IntN(4) == 0 {
+		n.Spec.BackendDefaults = &meshv1beta2.BackendDefaults{ClientPolicy: w.policy()}
+	}
+	for range w.r.IntN(2) {
+		n.Spec.BackendGroups = append(n.Spec.BackendGroups, meshv1beta2.Reference{Name: []string{"b0", "b1", "*"}[w.r.IntN(3)]})
 	}
 	host := name + ".ns.svc.cluster.local"
 	if w.r.IntN(4) == 0 {
@@ -195,10 +216,127 @@ func (w *world) node(name string) *meshv1beta2.VirtualNode {
 	n.Spec.ServiceDiscovery = &meshv1beta2.ServiceDiscovery{DNS: &meshv1beta2.DNSServiceDiscovery{Hostname: host}}
 	for range w.r.IntN(5) {
 		n.Spec.Backends = append(n.Spec.Backends, meshv1beta2.Backend{VirtualService: meshv1beta2.VirtualServiceBackend{
-			VirtualServiceRef: &meshv1beta2.Reference{Name: w.pick()},
+			VirtualServiceRef: &meshv1beta2.Reference{Name: w.pick()}, ClientPolicy: w.policy(),
 		}})
 	}
 	return n
+}
+
+// certificate is one of the three kinds.
+func (w *world) certificate() meshv1beta2.ListenerTLSCertificate {
+	switch w.r.IntN(3) {
+	case 0:
+		return meshv1beta2.ListenerTLSCertificate{File: &meshv1beta2.FileCertificate{CertificateChain: "/c/tls.crt", PrivateKey: "/c/tls.key"}}
+	case 1:
+		return meshv1beta2.ListenerTLSCertificate{SDS: &meshv1beta2.SDSSecret{SecretName: w.pick()}}
+	default:
+		return meshv1beta2.ListenerTLSCertificate{ACM: &meshv1beta2.ACMCertificate{CertificateARN: "arn:" + w.pick()}}
+	}
+}
+
+func (w *world) listenerTLS() *meshv1beta2.ListenerTLS {
+	if w.r.IntN(2) == 0 {
+		return nil
+	}
+	modes := []meshv1beta2.TLSMode{meshv1beta2.TLSModeDisabled, meshv1beta2.TLSModePermissive, meshv1beta2.TLSModeStrict}
+	return &meshv1beta2.ListenerTLS{Mode: modes[w.r.IntN(3)], Certificate: w.certificate()}
+}
+
+func (w *world) policy() *meshv1beta2.ClientPolicy {
+	if w.r.IntN(3) > 0 {
+		return nil
+	}
+	enforce := w.r.IntN(2) == 0
+	tls := &meshv1beta2.ClientPolicyTLS{Enforce: &enforce}
+	if w.r.IntN(2) == 0 {
+		tls.Ports = []int64{8080}
+	}
+	if w.r.IntN(2) == 0 {
+		tls.Validation.Trust.ACM = &meshv1beta2.ACMTrust{CertificateAuthorityARNs: []string{"arn:" + w.pick()}}
+	} else {
+		tls.Validation.Trust.File = &meshv1beta2.FileTrust{CertificateChain: "/c/ca.crt"}
+		tls.Certificate = &meshv1beta2.ClientTLSCertificate{File: &meshv1beta2.FileCertificate{CertificateChain: "/c/c.crt", PrivateKey: "/c/c.key"}}
+	}
+	return &meshv1beta2.ClientPolicy{TLS: tls}
+}
+
+func (w *world) gateway(name string) *meshv1beta2.VirtualGateway {
+	g := &meshv1beta2.VirtualGateway{ObjectMeta: w.meta(name)}
+	g.Spec.NamespaceSelector = &metav1.LabelSelector{}
+	if w.r.IntN(2) == 0 {
+		g.Spec.GatewayRouteSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"gateway": name}}
+	}
+	g.Spec.PodSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": w.pick()}}
+	for i := range w.r.IntN(3) {
+		g.Spec.Listeners = append(g.Spec.Listeners, meshv1beta2.VirtualGatewayListener{
+			PortMapping: meshv1beta2.VirtualGatewayPortMapping{Port: int64(8080 + i), Protocol: protocols[w.r.IntN(3)]},
+		})
+		if t := w.listenerTLS(); t != nil {
+			g.Spec.Listeners[i].TLS = &meshv1beta2.VirtualGatewayListenerTLS{Mode: t.Mode, Certificate: t.Certificate}
+		}
+	}
+	if w.r.IntN(3) == 0 {
+		g.Spec.BackendDefaults = &meshv1beta2.BackendDefaults{ClientPolicy: w.policy()}
+	}
+	return g
+}
+
+func (w *world) entry(name string) *meshv1beta2.GatewayRoute {
+	r := &meshv1beta2.GatewayRoute{ObjectMeta: w.meta(name)}
+	r.Labels = map[string]string{"gateway": fmt.Sprintf("g%d", w.r.IntN(3))}
+	target := meshv1beta2.GatewayRouteTarget{VirtualService: meshv1beta2.GatewayRouteVirtualService{VirtualServiceRef: &meshv1beta2.Reference{Name: w.pick()}}}
+	port := int64(8080 + w.r.IntN(2))
+	host := &meshv1beta2.HostnameMatch{}
+	name, other := []string{"a.example.com", "*", ".example.com", "com"}[w.r.IntN(4)], w.r.IntN(3)
+	switch other {
+	case 0:
+		host = nil
+	case 1:
+		host.Exact = &name
+	default:
+		host.Suffix = &name
+	}
+	if w.r.IntN(4) == 0 {
+		service := "a.Service"
+		r.Spec.GRPCRoute = &meshv1beta2.GRPCGatewayRoute{Match: meshv1beta2.GRPCGatewayRouteMatch{ServiceName: &service, Hostname: host, Port: &port}, Action: meshv1beta2.GRPCGatewayRouteAction{Target: target}}
+		return r
+	}
+	prefix, disabled := []string{"/", "/a", "/a/", ""}[w.r.IntN(4)], meshv1beta2.DefaultRewriteDisabled
+	h := &meshv1beta2.HTTPGatewayRoute{Match: meshv1beta2.HTTPGatewayRouteMatch{Prefix: &prefix, Hostname: host, Port: &port}, Action: meshv1beta2.HTTPGatewayRouteAction{Target: target}}
+	if w.r.IntN(3) == 0 {
+		h.Action.Rewrite = &meshv1beta2.HTTPGatewayRouteRewrite{Hostname: &meshv1beta2.GatewayRouteHostnameRewrite{DefaultTargetHostname: &disabled}}
+	}
+	if w.r.IntN(2) == 0 {
+		r.Spec.HTTPRoute = h
+	} else {
+		r.Spec.HTTP2Route = h
+	}
+	return r
+}
+
+func (w *world) group(name string) *meshv1beta2.BackendGroup {
+	g := &meshv1beta2.BackendGroup{ObjectMeta: w.meta(name)}
+	for range w.r.IntN(4) {
+		g.Spec.VirtualServices = append(g.Spec.VirtualServices, meshv1beta2.Reference{Name: w.pick()})
+	}
+	return g
+}
+
+// rotate changes what the mesh's authority issued and what names are mapped to.
+func (w *world) rotate() {
+	w.clock++
+	pair := func(of string) compile.KeyPair {
+		text := []byte(fmt.Sprintf("%s %d", of, w.clock))
+		return compile.KeyPair{Chain: text, Key: text, Trust: text}
+	}
+	next := compile.Certificates{Root: []byte("root"), Leaves: map[mesh.WorkloadID]compile.KeyPair{}, Mapped: map[compile.Mapping]compile.KeyPair{}}
+	for range 6 {
+		name := w.pick()
+		next.Leaves[mesh.WorkloadID{Mesh: "m", Name: name + "_ns"}] = pair(name)
+		next.Mapped[compile.Mapping{Mesh: "m", Name: "arn:" + w.pick()}] = pair("mapped")
+		next.Mapped[compile.Mapping{Mesh: "m", Name: w.pick()}] = compile.KeyPair{}
+	}
+	w.issued = next
 }
 
 func (w *world) service(name string) *meshv1beta2.VirtualService {
@@ -261,9 +399,14 @@ func (w *world) pod(name string) *compile.Pod {
 		UID: name, Namespace: "ns", Name: name, Labels: map[string]string{"app": app},
 		IPs: []string{fmt.Sprintf("10.0.0.%d", w.r.IntN(250))}, Ready: w.r.IntN(3) > 0, Running: true, Terminating: w.r.IntN(8) == 0,
 	}
-	if w.r.IntN(3) > 0 {
+	switch w.r.IntN(8) {
+	case 0, 1:
+	case 2:
+		p.Node = fmt.Sprintf("mesh/m/virtualGateway/g%d_ns", w.r.IntN(3))
+	default:
 		p.Node = "mesh/m/virtualNode/" + app + "_ns"
 	}
+	p.Profile.SDS = w.r.IntN(2) == 0
 	return p
 }
 
@@ -295,7 +438,8 @@ func (w *world) objects() *compile.Objects {
 		Meshes: []*meshv1beta2.Mesh{w.mesh}, VirtualNodes: values(w.nodes), VirtualServices: values(w.services),
 		VirtualRouters: values(w.routers), Routes: values(w.routes),
 		Namespaces: []compile.Namespace{{Name: "ns"}}, Pods: values(w.pods), Services: values(w.kube), Slices: values(w.slices),
-		Settings: compile.Settings{EgressExempt: []string{"*.amazonaws.com"}},
+		VirtualGateways: values(w.gateways), GatewayRoutes: values(w.entries), BackendGroups: values(w.groups), Certificates: w.issued,
+		Settings: compile.Settings{EgressExempt: []string{"*.amazonaws.com"}, BackendGroups: true},
 	}
 }
 
