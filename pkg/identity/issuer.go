@@ -10,14 +10,16 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net"
+	"net/url"
 	"sync"
 	"time"
 )
 
 // Names are what a leaf certificate is good for.
 type Names struct {
-	DNS []string
-	IPs []net.IP
+	DNS  []string
+	IPs  []net.IP
+	URIs []*url.URL
 }
 
 // Issuer hands out a leaf under an authority and replaces it after half of its life, or as soon as the authority changes.
@@ -113,7 +115,7 @@ func (a *Authority) issue(names Names, now time.Time, life time.Duration) (*tls.
 	}
 	t := &x509.Certificate{
 		SerialNumber: serial, NotBefore: now.Add(-skew), NotAfter: now.Add(life),
-		DNSNames: names.DNS, IPAddresses: names.IPs,
+		DNSNames: names.DNS, IPAddresses: names.IPs, URIs: names.URIs,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}

@@ -48,6 +48,10 @@ func (t *run) check(ctx context.Context, s Step, c Check) error {
 		return t.checkBackends(ctx, c)
 	case "load":
 		return t.checkLoad(ctx, s, c)
+	case "health":
+		return t.checkHealth(ctx, c)
+	case "metric":
+		return t.checkMetric(ctx, c)
 	default:
 		return notYet(fmt.Sprintf("checks of kind %s", c.Kind))
 	}

@@ -45,15 +45,48 @@ type Resource struct {
 
 // Environment is what must be there first.
 type Environment struct {
-	ServiceAccounts []yamlv3.Node `yaml:"serviceAccounts"`
-	Certificates    yamlv3.Node
-	Secrets         []yamlv3.Node
-	ARNs            yamlv3.Node `yaml:"arns"`
-	SDS             yamlv3.Node `yaml:"sds"`
+	ServiceAccounts []struct{ Namespace, Name string } `yaml:"serviceAccounts"`
+	Certificates    Certificates
+	Secrets         []SecretSource
+	ARNs            []ARN       `yaml:"arns"`
+	SDS             *SDS        `yaml:"sds"`
 	DNSAliases      yamlv3.Node `yaml:"dnsAliases"`
 	IPFamily        string      `yaml:"ipFamily"`
 	ApplyNamespace  string      `yaml:"applyNamespace"`
 	FieldValidation string      `yaml:"fieldValidation"`
+}
+
+// Certificates are made anew for each run: authorities, and leaves signed by them.
+type Certificates struct {
+	Authorities []string
+	Leaves      []struct {
+		Name     string
+		SignedBy string `yaml:"signedBy"`
+		SAN      []string
+	}
+}
+
+// SecretSource is a Secret made of certificates. Data says per file what is in it: ca:x, ca:x+y, chain:x or key:x.
+type SecretSource struct {
+	Namespace, Name string
+	Data            map[string]string
+}
+
+// ARN says what stands for a resource of AWS.
+type ARN struct {
+	ARN string `yaml:"arn"`
+	Is  string
+}
+
+// SDS is the provider of secrets on the node and the identities it knows.
+type SDS struct {
+	Socket      string
+	TrustDomain string `yaml:"trustDomain"`
+	Identities  []struct {
+		Workload string
+		SPIFFEID string `yaml:"spiffeId"`
+		Later    bool
+	}
 }
 
 // Workload is what the containers of one Deployment do.
@@ -111,6 +144,7 @@ type Check struct {
 	Kind, Basis, Note, From string
 	Workload, Object, File  string
 	Container, Stat, Path   string
+	Cluster, Metric         string
 	Request                 yamlv3.Node
 	Expect                  yamlv3.Node
 	As                      yamlv3.Node
@@ -120,8 +154,8 @@ type Check struct {
 
 // kinds are those that are supported; the others fail with these words.
 var (
-	kinds    = []string{"request", "grpc", "tcp", "injection", "condition", "field", "gone", "admission", "stat", "log", "load", "backends"}
-	kindsYet = []string{"health", "metric", "certs"}
+	kinds    = []string{"request", "grpc", "tcp", "injection", "condition", "field", "gone", "admission", "stat", "log", "load", "backends", "health", "metric"}
+	kindsYet = []string{"certs"}
 )
 
 // Load reads the case in a folder. Keys that the format does not have are errors.
@@ -178,3 +212,6 @@ func decodeNode(n *yamlv3.Node, into any) error {
 	}
 	return strict(b, into)
 }
+
+// path returns where a file of the case is.
+func (c *Case) path(file string) string { return filepath.Join(c.dir, file) }

@@ -78,7 +78,7 @@ func (k *kube) resource(gvk schema.GroupVersionKind, namespace string) (dynamic.
 var kindGroups = map[string]schema.GroupVersion{
 	"Deployment": {Group: "apps", Version: "v1"}, "Rollout": {Group: "argoproj.io", Version: "v1alpha1"},
 	"Namespace": {Version: "v1"}, "Service": {Version: "v1"}, "Pod": {Version: "v1"}, "Secret": {Version: "v1"},
-	"ConfigMap": {Version: "v1"}, "ServiceAccount": {Version: "v1"}, "StatefulSet": {Group: "apps", Version: "v1"},
+	"MeshSettings": {Group: "aftermesh.dev", Version: "v1alpha1"}, "ConfigMap": {Version: "v1"}, "ServiceAccount": {Version: "v1"}, "StatefulSet": {Group: "apps", Version: "v1"},
 }
 
 func (k *kube) byKind(kind, namespace string) (dynamic.ResourceInterface, error) {

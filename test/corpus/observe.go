@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -117,7 +116,7 @@ func (t *run) checkAdmission(ctx context.Context, c Check) error {
 
 // document finds the object of an admission check in its file and merges the variant into it.
 func (t *run) document(c Check) (*unstructured.Unstructured, error) {
-	list, err := documents(filepath.Join(t.c.dir, c.File))
+	list, err := documents(t.c.path(c.File))
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +133,7 @@ func (t *run) document(c Check) (*unstructured.Unstructured, error) {
 		if u.GetNamespace() != "" {
 			name = u.GetKind() + "/" + u.GetNamespace() + "/" + u.GetName()
 		}
-		if name == c.Object {
+		if name == strings.Replace(c.Object, "//", "/", 1) { // both are written for objects without a namespace
 			return u, nil
 		}
 	}

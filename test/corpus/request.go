@@ -67,15 +67,16 @@ func (t *run) checkRequest(ctx context.Context, c Check) error {
 	if err := errors.Join(decodeNode(&c.Request, &in), decodeNode(&c.Expect, &want)); err != nil {
 		return err
 	}
-	if in.Trust != "" {
-		return notYet("request.trust")
+	trust, err := t.authority(in.Trust)
+	if err != nil {
+		return err
 	}
 	ip, url, err := t.route(ctx, c.From, in.URL)
 	if err != nil {
 		return err
 	}
 	tolerance := value(want.Tolerance)
-	o := order.HTTP{URL: url, Method: in.Method, Headers: in.Headers, Body: in.Body, Count: enough(max(1, in.Count), want.Distribution, tolerance), Concurrency: max(1, in.Concurrency)}
+	o := order.HTTP{URL: url, Method: in.Method, Headers: in.Headers, Body: in.Body, Count: enough(max(1, in.Count), want.Distribution, tolerance), Concurrency: max(1, in.Concurrency), Trust: trust}
 	if o.Method == "" {
 		o.Method = http.MethodGet
 	}

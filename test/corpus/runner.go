@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -65,6 +64,7 @@ type run struct {
 	// applied are the objects made so far, in order; deployments those that must be ready.
 	applied     []*unstructured.Unstructured
 	deployments []Ref
+	material    material
 	// peaks is what proxies showed during the last load.
 	peaks peaks
 }
@@ -95,6 +95,9 @@ func (r *Runner) Run(ctx context.Context, c *Case) Report {
 	if err := t.cleanUp(ctx); err != nil {
 		t.outcome("clean-up", "objects gone", start, err)
 	}
+	if t.material.provider != nil {
+		t.material.provider.Close()
+	}
 	t.report.Seconds = time.Since(start).Seconds()
 	return t.report
 }
@@ -116,8 +119,7 @@ func (t *run) outcome(step, check string, start time.Time, err error) {
 func (t *run) prepare(ctx context.Context) error {
 	e := t.c.Environment
 	for name, absent := range map[string]bool{
-		"certificates": e.Certificates.IsZero(), "sds": e.SDS.IsZero(), "dnsAliases": e.DNSAliases.IsZero(), "arns": e.ARNs.IsZero(),
-		"secrets": len(e.Secrets) == 0, "serviceAccounts": len(e.ServiceAccounts) == 0, "ipFamily": e.IPFamily == "" || e.IPFamily == "ipv4",
+		"dnsAliases": e.DNSAliases.IsZero(), "ipFamily": e.IPFamily == "" || e.IPFamily == "ipv4",
 	} {
 		if !absent {
 			return notYet(fmt.Sprintf("environment.%s", name))
@@ -127,7 +129,7 @@ func (t *run) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, f := range t.c.Files {
-		list, err := documents(filepath.Join(t.c.dir, f))
+		list, err := documents(t.c.path(f))
 		if err != nil {
 			return err
 		}
@@ -139,6 +141,9 @@ func (t *run) prepare(ctx context.Context) error {
 		return fmt.Errorf("remove what an earlier run left: %w", err)
 	}
 	t.applied = nil
+	if err := t.environment(ctx); err != nil {
+		return err
+	}
 	return t.outside(ctx)
 }
 
@@ -265,7 +270,7 @@ func (t *run) patch(ctx context.Context, r Ref, kind types.PatchType, body any) 
 
 // applyFile applies the objects of a file in order; those that the step expects to be refused may fail.
 func (t *run) applyFile(ctx context.Context, s Step, file string) error {
-	list, err := documents(filepath.Join(t.c.dir, file))
+	list, err := documents(t.c.path(file))
 	if err != nil {
 		return err
 	}

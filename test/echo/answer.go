@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +14,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/status"
+
+	"github.com/aftermesh/aftermesh/test/echo/order"
 )
 
 // Headers by which a chain of instances tells about itself.
@@ -63,6 +67,18 @@ func (e *echo) client(protocol string) *http.Client {
 		return e.http2
 	}
 	return e.http1
+}
+
+// sender returns the client for an order.
+func (e *echo) sender(o order.HTTP) *http.Client {
+	if o.Trust == "" {
+		return e.client(o.Protocol)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(o.Trust))
+	return &http.Client{Timeout: e.http1.Timeout, Transport: &http.Transport{
+		DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+	}}
 }
 
 // count notes a request and returns the status it is to be answered with, 0 for the usual one.

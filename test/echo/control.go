@@ -115,7 +115,7 @@ func (e *echo) one(ctx context.Context, o order.HTTP) order.Group {
 			req.Header.Set(k, v)
 		}
 	}
-	resp, err := e.client(o.Protocol).Do(req)
+	resp, err := e.sender(o).Do(req)
 	if err != nil {
 		g.Error = err.Error()
 		return g

@@ -11,6 +11,8 @@ type HTTP struct {
 	Concurrency int               `json:"concurrency"`
 	// Protocol is h2c for HTTP/2 in clear text; anything else is HTTP/1.1.
 	Protocol string `json:"protocol"`
+	// Trust is the PEM of the authorities that servers are checked against; https without it fails.
+	Trust string `json:"trust,omitempty"`
 }
 
 // HTTPResult groups equal answers.

@@ -13,14 +13,8 @@ import (
 	"testing"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	secretv3 "github.com/envoyproxy/go-control-plane/envoy/service/secret/v3"
-	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/anypb"
-
 	"github.com/aftermesh/aftermesh/pkg/identity"
+	"github.com/aftermesh/aftermesh/test/sds"
 )
 
 // material is a folder as a Kubernetes mount has it: files behind the link ..data, which is swapped as a whole.
@@ -105,60 +99,6 @@ func secure(t *testing.T, port int, name string, c tls.Certificate) {
 	t.Cleanup(func() { _ = s.Close() })
 }
 
-// provider is a local provider of secrets as SPIRE's agent is one: it knows names and answers when it knows them.
-type provider struct {
-	secretv3.UnimplementedSecretDiscoveryServiceServer
-	secrets func() map[string]*tlsv3.Secret
-}
-
-// StreamSecrets answers each request for a name that is known, and again when names become known.
-func (p *provider) StreamSecrets(s secretv3.SecretDiscoveryService_StreamSecretsServer) error {
-	names := map[string]bool{}
-	requests := make(chan *discoveryv3.DiscoveryRequest)
-	go func() {
-		defer close(requests)
-		for {
-			r, err := s.Recv()
-			if err != nil {
-				return
-			}
-			requests <- r
-		}
-	}()
-	sent := map[string]bool{}
-	for n := 0; ; n++ {
-		select {
-		case r, ok := <-requests:
-			if !ok {
-				return nil
-			}
-			for _, name := range r.ResourceNames {
-				names[name] = true
-			}
-		case <-time.After(50 * time.Millisecond):
-		}
-		for name := range names {
-			secret := p.secrets()[name]
-			if secret == nil || sent[name] {
-				continue
-			}
-			sent[name] = true
-			a, err := anypb.New(secret)
-			if err != nil {
-				return err
-			}
-			v := fmt.Sprint(n)
-			if err := s.Send(&discoveryv3.DiscoveryResponse{VersionInfo: v, Nonce: v, Resources: []*anypb.Any{a}, TypeUrl: a.TypeUrl}); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-func bytesOf(b []byte) *corev3.DataSource {
-	return &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: b}}
-}
-
 // handshake makes a request over TLS; the error is what the client saw.
 func handshake(t *testing.T, port string, c *tls.Config) (string, error) {
 	t.Helper()
@@ -196,27 +136,12 @@ func encryption(t *testing.T, version string) {
 	secure(t, 9103, "misnamed", ours.pair(t, "elsewhere"))
 	application(t, 9104, "clear")
 
-	registered := make(chan struct{})
 	socket := filepath.Join(t.TempDir(), "sds.sock")
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
+	provider, err := sds.Listen(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	late, lateKey := ours.leaf(t, "gateway.demo")
-	server := grpc.NewServer()
-	secretv3.RegisterSecretDiscoveryServiceServer(server, &provider{secrets: func() map[string]*tlsv3.Secret {
-		select {
-		case <-registered:
-		default:
-			return nil
-		}
-		return map[string]*tlsv3.Secret{
-			"spiffe://demo/gateway": {Name: "spiffe://demo/gateway", Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{CertificateChain: bytesOf(late), PrivateKey: bytesOf(lateKey)}}},
-			"spiffe://demo":         {Name: "spiffe://demo", Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: bytesOf(ours.PEM())}}},
-		}
-	}})
-	go func() { _ = server.Serve(listener) }() // ends with Stop
-	t.Cleanup(server.Stop)
+	t.Cleanup(provider.Close)
 
 	l := startWith(t, version, "testdata/tls", "CERTS", files.dir, "SDSSOCKET", socket)
 	l.eventually("the gateway answers", func() bool { return l.get("8088", "GET", "a.b", "/good").status == http.StatusOK })
@@ -265,7 +190,9 @@ func encryption(t *testing.T, version string) {
 		t.Errorf("a permissive listener does not answer clear text: %v", r)
 	}
 
-	close(registered)
+	late, lateKey := ours.leaf(t, "gateway.demo")
+	provider.SetCertificate("spiffe://demo/gateway", late, lateKey)
+	provider.SetTrust("spiffe://demo", ours.PEM())
 	l.eventually("a late registration is used", func() bool {
 		got, err := handshake(t, "8446", trusting(ours.pair(t, "friend.demo")))
 		return err == nil && got == good
