@@ -3,6 +3,7 @@ package corpus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -141,7 +142,7 @@ func (t *run) prepare(ctx context.Context) error {
 		return fmt.Errorf("remove what an earlier run left: %w", err)
 	}
 	t.applied = nil
-	if err := t.environment(ctx); err != nil {
+	if err := errors.Join(t.schemas(ctx), t.environment(ctx)); err != nil {
 		return err
 	}
 	return t.outside(ctx)

@@ -149,8 +149,38 @@ func standIn(u *unstructured.Unstructured, c echoConfig) {
 // The namespace outside of every mesh.
 const outsideNamespace = "outside"
 
-// outside makes the namespace outside, with a client that answers "outside" too, and a schema for Argo's Rollouts, whose
-// controller is not there.
+// foreign are the kinds of other projects that cases contain. Their controllers are not there; the objects are stored as they are.
+var foreign = []struct{ group, version, kind, plural string }{
+	{"argoproj.io", "v1alpha1", "Rollout", "rollouts"},
+	{"cert-manager.io", "v1", "Issuer", "issuers"},
+	{"cert-manager.io", "v1", "Certificate", "certificates"},
+}
+
+// schemas makes the foreign kinds known.
+func (t *run) schemas(ctx context.Context) error {
+	for _, f := range foreign {
+		crd := object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", f.plural+"."+f.group, map[string]any{"spec": map[string]any{
+			"group": f.group, "scope": "Namespaced",
+			"names": map[string]any{"kind": f.kind, "plural": f.plural, "singular": strings.ToLower(f.kind), "listKind": f.kind + "List"},
+			"versions": []any{map[string]any{"name": f.version, "served": true, "storage": true, "schema": map[string]any{
+				"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+			}}},
+		}})
+		if err := t.kube.apply(ctx, crd, metav1.PatchOptions{}); err != nil {
+			return fmt.Errorf("apply %s %s: %w", crd.GetKind(), crd.GetName(), err)
+		}
+	}
+	return wait(ctx, readyLimit, func() error {
+		for _, f := range foreign {
+			if _, err := t.kube.resource(schema.GroupVersionKind{Group: f.group, Version: f.version, Kind: f.kind}, outsideNamespace); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// outside makes the namespace outside, with a client that answers "outside" too.
 func (t *run) outside(ctx context.Context) error {
 	labels := map[string]any{"app": "client"}
 	config, err := json.Marshal(echoConfig{Identity: "outside", Listens: []echoListen{{8080, "http"}}})
@@ -168,24 +198,11 @@ func (t *run) outside(ctx context.Context) error {
 		{"apiVersion": "v1", "kind": "Service", "metadata": map[string]any{"name": "echo", "namespace": outsideNamespace}, "spec": map[string]any{
 			"selector": labels, "ports": []any{map[string]any{"port": int64(8080)}},
 		}},
-		{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": map[string]any{"name": "rollouts.argoproj.io"}, "spec": map[string]any{
-			"group": "argoproj.io", "scope": "Namespaced",
-			"names": map[string]any{"kind": "Rollout", "plural": "rollouts", "singular": "rollout", "listKind": "RolloutList"},
-			"versions": []any{map[string]any{"name": "v1alpha1", "served": true, "storage": true, "schema": map[string]any{
-				"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true},
-			}}},
-		}},
 	} {
 		u := &unstructured.Unstructured{Object: o}
 		if err := t.kube.apply(ctx, u, metav1.PatchOptions{}); err != nil {
 			return fmt.Errorf("apply %s %s: %w", u.GetKind(), u.GetName(), err)
 		}
 	}
-	if err := wait(ctx, readyLimit, func() error { return t.kube.rolledOut(ctx, outsideNamespace, "client") }); err != nil {
-		return err
-	}
-	return wait(ctx, readyLimit, func() error {
-		_, err := t.kube.resource(schema.GroupVersionKind{Group: "argoproj.io", Version: "v1alpha1", Kind: "Rollout"}, outsideNamespace)
-		return err
-	})
+	return wait(ctx, readyLimit, func() error { return t.kube.rolledOut(ctx, outsideNamespace, "client") })
 }
