@@ -99,7 +99,11 @@ func (b *builder) httpMatch(s source, at string, c httpCriteria) (mesh.Match, bo
 	if v := value(c.scheme); v != "" {
 		m.Headers = append(m.Headers, mesh.ValueMatch{Name: ":scheme", Kind: mesh.Exact, Value: v})
 	}
-	for _, q := range c.queries {
+	for i, q := range c.queries {
+		if q.Name == "" {
+			b.leftOut(s, fmt.Sprintf("%s.queryParameters[%d].name", at, i), "a query parameter needs a name")
+			return m, false
+		}
 		qm := mesh.ValueMatch{Name: q.Name}
 		if q.Match != nil && q.Match.Exact != nil {
 			qm.Kind, qm.Value = mesh.Exact, *q.Match.Exact

@@ -59,7 +59,7 @@ func (b *builder) groupBackends(n *node, w *mesh.Workload, add func(*virtualServ
 
 // everyServiceOf adds all services of a namespace that belong to the mesh.
 func (b *builder) everyServiceOf(namespace string, m *meshInfo, add func(*virtualService)) {
-	for _, o := range b.in.VirtualServices {
+	for _, o := range byAge(b.in.VirtualServices) {
 		if v := b.virtuals[keyOf(o)]; v != nil && v.object == o && o.Namespace == namespace && v.mesh == m {
 			add(v)
 		}

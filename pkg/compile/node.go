@@ -56,13 +56,25 @@ func (b *builder) compileListener(n *node, i int) {
 	l := &n.object.Spec.Listeners[i]
 	port := uint32(l.PortMapping.Port)
 	path := listenerPath(i)
-	if slices.Contains(reservedPorts, port) || slices.ContainsFunc(n.listeners, func(x *mesh.Listener) bool { return x.Port == port }) {
+	if !b.isPort(n.self, path, l.PortMapping.Port) || slices.Contains(reservedPorts, port) ||
+		slices.ContainsFunc(n.listeners, func(x *mesh.Listener) bool { return x.Port == port }) {
 		return
 	}
 	n.listeners = append(n.listeners, &mesh.Listener{
 		Port: port, Protocol: mesh.Protocol(l.PortMapping.Protocol),
 		Timeout: listenerTimeout(l), Pool: listenerPool(l), TLS: b.nodeTLS(n, l, path+".tls"),
 	})
+}
+
+// isPort reports numbers that are no ports. The API server refuses them, so they come from files.
+func (b *builder) isPort(o mesh.Object, path string, port int64) bool {
+	const most = 65535
+	if port >= 1 && port <= most {
+		return true
+	}
+	b.problem(mesh.Problem{Object: o, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration, Path: path + ".portMapping.port",
+		Message: fmt.Sprintf("%d is not a port, the listener is left out; ports are between 1 and %d", port, most)})
+	return false
 }
 
 // listenerTimeout returns the block of the listener's own protocol; a block of another one is ignored.
@@ -139,7 +151,7 @@ func span(d *meshv1beta2.Duration) *time.Duration {
 // maxSpan is the longest time that Envoy takes: its timers count milliseconds in 32 bits in places.
 const maxSpan = 24 * 24 * time.Hour
 
-func boundSpan(d time.Duration) time.Duration { return min(d, maxSpan) }
+func boundSpan(d time.Duration) time.Duration { return min(max(d, 0), maxSpan) }
 
 // compileDestination decides how callers of one listener find it.
 func (b *builder) compileDestination(n *node, l *meshv1beta2.Listener) {
@@ -157,12 +169,17 @@ func (b *builder) compileDestination(n *node, l *meshv1beta2.Listener) {
 		d.Outlier = &mesh.Outlier{
 			MaxServerErrors: limit(o.MaxServerErrors),
 			Interval:        positive(o.Interval.Duration()), BaseEjection: positive(o.BaseEjectionDuration.Duration()),
-			MaxEjectionPercent: uint32(o.MaxEjectionPercent),
+			MaxEjectionPercent: min(limit(o.MaxEjectionPercent), 100),
 		}
 	}
 	d.TLS = b.unaskedTLS(n, l, d)
 	d.Fingerprint = mesh.Fingerprint(d)
 	n.destinations[port] = d
+}
+
+// millis does not overflow.
+func millis(n int64) time.Duration {
+	return time.Duration(min(n, int64(maxSpan/time.Millisecond))) * time.Millisecond
 }
 
 // positive replaces zero, which Envoy refuses for intervals, by the shortest time App Mesh can express.
@@ -195,14 +212,14 @@ func healthCheck(l *meshv1beta2.Listener) *mesh.HealthCheck {
 	}
 	out := &mesh.HealthCheck{
 		Protocol: mesh.Protocol(h.Protocol), Path: "/",
-		Interval: time.Duration(h.IntervalMillis) * time.Millisecond, Timeout: time.Duration(h.TimeoutMillis) * time.Millisecond,
-		Healthy: uint32(h.HealthyThreshold), Unhealthy: uint32(h.UnhealthyThreshold),
+		Interval: positive(millis(h.IntervalMillis)), Timeout: positive(millis(h.TimeoutMillis)),
+		Healthy: limit(h.HealthyThreshold), Unhealthy: limit(h.UnhealthyThreshold),
 	}
 	if h.Path != nil && *h.Path != "" {
 		out.Path = *h.Path
 	}
 	if h.Port != nil && *h.Port != l.PortMapping.Port {
-		out.Port = uint32(*h.Port)
+		out.Port = portNumber(h.Port)
 	}
 	return out
 }

@@ -53,9 +53,9 @@ func (b *builder) compileRouters() {
 
 func (b *builder) compileRouter(r *router, routes []*meshv1beta2.Route) {
 	taken := map[uint32]bool{}
-	for _, l := range r.object.Spec.Listeners {
+	for i, l := range r.object.Spec.Listeners {
 		port := uint32(l.PortMapping.Port)
-		if taken[port] {
+		if taken[port] || !b.isPort(r.self, listenerPath(i), l.PortMapping.Port) {
 			continue // reported by validate
 		}
 		taken[port] = true

@@ -155,7 +155,7 @@ func setHTTP2(c *clusterv3.Cluster, p mesh.Protocol) error {
 	if p != mesh.HTTP2 && p != mesh.GRPC {
 		return nil
 	}
-	opts, err := anypb.New(&upstreamv3.HttpProtocolOptions{
+	opts, err := pack(&upstreamv3.HttpProtocolOptions{
 		UpstreamProtocolOptions: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{
 			ExplicitHttpConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{
 				ProtocolConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{

@@ -9,7 +9,6 @@ import (
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -20,7 +19,7 @@ import (
 // connectionManager returns the HTTP filter of a chain. Source of its settings: dumps of App Mesh's configuration; what is not
 // set has Envoy's default (automatic codec, 5 minutes stream idle timeout, `server: envoy`).
 func connectionManager(c chain, logs []*accesslogv3.AccessLog) (*hcmv3.HttpConnectionManager, error) {
-	router, err := anypb.New(&routerv3.Router{})
+	router, err := pack(&routerv3.Router{})
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +94,7 @@ func accessLogs(a *mesh.AccessLog) ([]*accesslogv3.AccessLog, error) {
 			Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: fields},
 		}}
 	}
-	typed, err := anypb.New(f)
+	typed, err := pack(f)
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,6 @@ import (
 	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
@@ -115,7 +114,7 @@ func bind(l *listenerv3.Listener, in *listenerInput) {
 func listenerFilters(in *listenerInput) ([]*listenerv3.ListenerFilter, error) {
 	var filters []*listenerv3.ListenerFilter
 	if !in.Direct {
-		dst, err := anypb.New(&originaldstv3.OriginalDst{})
+		dst, err := pack(&originaldstv3.OriginalDst{})
 		if err != nil {
 			return nil, err
 		}
@@ -127,7 +126,7 @@ func listenerFilters(in *listenerInput) ([]*listenerv3.ListenerFilter, error) {
 	if in.Direct && in.Outbound {
 		return nil, nil // only the proxy itself connects to it
 	}
-	inspector, err := anypb.New(&inspectorv3.TlsInspector{})
+	inspector, err := pack(&inspectorv3.TlsInspector{})
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +215,7 @@ func filterChain(c chain, logs []*accesslogv3.AccessLog) (*listenerv3.FilterChai
 	if err != nil {
 		return nil, err
 	}
-	typed, err := anypb.New(config)
+	typed, err := pack(config)
 	if err != nil {
 		return nil, fmt.Errorf("encode the filter of chain %s: %w", c.Name, err)
 	}

@@ -10,7 +10,6 @@ import (
 	previousv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -115,7 +114,7 @@ func duration(d *time.Duration) *durationpb.Duration {
 }
 
 func retryPolicy(r *mesh.Retry) (*routev3.RetryPolicy, error) {
-	previous, err := anypb.New(&previousv3.PreviousHostsPredicate{})
+	previous, err := pack(&previousv3.PreviousHostsPredicate{})
 	if err != nil {
 		return nil, err
 	}

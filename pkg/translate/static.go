@@ -12,7 +12,6 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
@@ -135,7 +134,7 @@ func inlineSecrets(s *corev3.TransportSocket, set *xds.Set) error {
 			c.SdsConfig.ConfigSourceSpecifier = &corev3.ConfigSource_PathConfigSource{PathConfigSource: &corev3.PathConfigSource{Path: "/dev/null"}}
 		}
 	}
-	typed, err := anypb.New(m)
+	typed, err := pack(m)
 	if err != nil {
 		return err
 	}
@@ -177,7 +176,7 @@ func inlineRoutes(fc *listenerv3.FilterChain, set *xds.Set) error {
 		// Over RDS, Envoy lets a share go to a cluster that does not exist, which answers 503; so it must here.
 		rc.ValidateClusters = wrapperspb.Bool(false)
 		hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: rc}
-		typed, err := anypb.New(hcm)
+		typed, err := pack(hcm)
 		if err != nil {
 			return err
 		}

@@ -10,7 +10,6 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -58,7 +57,7 @@ func upstreamTLS(t *mesh.ClientTLS, p mesh.Protocol, socket bool) (*corev3.Trans
 }
 
 func transportSocket(m proto.Message) (*corev3.TransportSocket, error) {
-	typed, err := anypb.New(m)
+	typed, err := pack(m)
 	return &corev3.TransportSocket{
 		Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed},
 	}, err

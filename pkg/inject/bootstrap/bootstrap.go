@@ -65,7 +65,8 @@ type writer struct {
 }
 
 func (w *writer) any(m proto.Message) *anypb.Any {
-	packed, err := anypb.New(m)
+	packed := &anypb.Any{}
+	err := anypb.MarshalFrom(packed, m, proto.MarshalOptions{Deterministic: true})
 	if err != nil && w.err == nil {
 		w.err = err
 	}

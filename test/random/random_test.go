@@ -1,0 +1,105 @@
+package random
+
+import (
+	"flag"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+	"github.com/aftermesh/aftermesh/pkg/pipeline"
+)
+
+var (
+	sets = flag.Int("sets", 2000, "how many sets to compile and translate")
+	seed = flag.Uint64("seed", 1, "seed of the first set")
+)
+
+// TestRandomSets compiles and translates: no panic, nothing that Envoy's own rules refuse, the same bytes in any order, and a
+// problem for everything that is left out.
+func TestRandomSets(t *testing.T) {
+	groups := 0
+	for i := range *sets {
+		s := *seed + uint64(i)
+		g := New(s)
+		o := g.Objects()
+		got := pipeline.New(nil, time.Now).Step(o)
+		for _, err := range got.Failed {
+			t.Fatalf("seed %d: %v", s, err)
+		}
+		groups += len(got.Sets)
+		again := pipeline.New(nil, time.Now).Step(g.Shuffle(o))
+		for id, set := range got.Sets {
+			if again.Sets[id] == nil || again.Sets[id].Version != set.Version {
+				t.Fatalf("seed %d: group %s depends on the order of the objects", s, id)
+			}
+		}
+		if len(got.Sets) != len(again.Sets) || !slices.Equal(got.Result.Problems, again.Result.Problems) {
+			t.Fatalf("seed %d: groups or problems depend on the order of the objects:\n%v\n%v", s, got.Result.Problems, again.Result.Problems)
+		}
+		if what := silent(o, got.Result); what != "" {
+			t.Fatalf("seed %d: %s is left out without a word", s, what)
+		}
+	}
+	t.Logf("%d sets, %d groups of proxies", *sets, groups)
+	if groups < *sets {
+		t.Errorf("only %d groups in %d sets: the sets prove little", groups, *sets)
+	}
+}
+
+// silent returns something that is not served although no problem says so.
+func silent(o *compile.Objects, r *compile.Result) string {
+	told := map[mesh.Object]bool{}
+	for _, p := range r.Problems {
+		told[p.Object] = true
+	}
+	served := map[mesh.Object]bool{}
+	listeners := map[mesh.Object]int{}
+	for _, w := range r.Model.Workloads {
+		served[w.Object], listeners[w.Object] = true, len(w.Listeners)
+		if w.Gateway == nil {
+			continue
+		}
+		for _, e := range w.Gateway.Entrances {
+			for _, h := range e.Hosts {
+				for _, route := range h.Routes {
+					served[route.Object] = true
+				}
+			}
+		}
+	}
+	for _, v := range o.GatewayRoutes {
+		if id := (mesh.Object{Kind: "GatewayRoute", Namespace: v.Namespace, Name: v.Name}); !served[id] && !told[id] {
+			return id.String()
+		}
+	}
+	for _, v := range o.VirtualNodes {
+		id := mesh.Object{Kind: "VirtualNode", Namespace: v.Namespace, Name: v.Name}
+		if !told[id] && (!served[id] || listeners[id] != len(v.Spec.Listeners)) {
+			return id.String()
+		}
+	}
+	for _, v := range o.VirtualGateways {
+		id := mesh.Object{Kind: "VirtualGateway", Namespace: v.Namespace, Name: v.Name}
+		if !told[id] && (!served[id] || listeners[id] != len(v.Spec.Listeners)) {
+			return id.String()
+		}
+	}
+	return ""
+}
+
+func TestEqualSeedsMakeEqualSets(t *testing.T) {
+	x, y := pipeline.New(nil, time.Now).Step(New(7).Objects()), pipeline.New(nil, time.Now).Step(New(7).Objects())
+	if !slices.Equal(x.Result.Problems, y.Result.Problems) || len(x.Sets) != len(y.Sets) {
+		t.Error("two sets of one seed differ")
+	}
+	var all strings.Builder
+	for _, p := range x.Result.Problems {
+		all.WriteString(p.Message)
+	}
+	if all.Len() == 0 {
+		t.Error("a random set has no fault at all")
+	}
+}
