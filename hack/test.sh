@@ -17,7 +17,7 @@ lint() {
   "$lint" run ./...
 }
 verify() { hack/tools/generate.sh verify && go mod verify >/dev/null; }
-unit() { go test ./api/... ./pkg/... ./controllers/... ./test/cluster/... ./test/corpus/... ./test/echo/...; }
+unit() { go test ./api/... ./pkg/... ./controllers/... ./test/cluster/... ./test/corpus/... ./test/echo/... ./test/random/... ./test/fields/...; }
 apiserver() { devcluster install && go test ./test/apiserver/... && CRDS="${CRDS:-}" go test ./test/crds/... ./test/webhook/... ./test/lifetime/...; }
 netns() { devcluster install && devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/netns/... ./test/replicas/...; }
 envoy() { devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/envoy/...; }

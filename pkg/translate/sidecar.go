@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
@@ -71,10 +72,14 @@ func outboundInput(g *mesh.Group) *listenerInput {
 		})
 	}
 	if w.Egress.AllowAll {
-		closed := defined(closedCluster(w.ID.Mesh))
-		in.Chains = append(in.Chains,
-			chain{Name: "closed_15000", Port: inboundPort, StatPrefix: "closed", Clusters: closed},
-			chain{Name: "closed_15001", Port: outboundPort, StatPrefix: "closed", Clusters: closed})
+		for _, port := range []uint32{inboundPort, outboundPort} {
+			// A service of the mesh on such a port has its chain already, which leads there and not back to the proxy.
+			if !slices.ContainsFunc(in.Chains, func(c chain) bool { return c.Port == port && len(c.Addresses) == 0 }) {
+				in.Chains = append(in.Chains, chain{
+					Name: fmt.Sprintf("closed_%d", port), Port: port, StatPrefix: "closed", Clusters: defined(closedCluster(w.ID.Mesh)),
+				})
+			}
+		}
 		in.Default = &chain{Name: "egress_mesh_allow_all", StatPrefix: "egress", Clusters: defined(passThroughCluster(w.ID.Mesh))}
 	} else if len(in.Chains) == 0 {
 		// Envoy refuses a listener without any chain.

@@ -19,7 +19,7 @@ import (
 // Generator makes sets. Equal seeds make equal sets.
 type Generator struct {
 	r *rand.Rand
-	// Certificates is the folder that file certificates are said to be in: tls.crt, tls.key and ca.crt.
+	// Certificates is the folder that file certificates are said to be in: tls.crt and tls.key.
 	Certificates string
 	names        []string
 	clock        int64
@@ -281,7 +281,7 @@ var words = map[string][]string{
 func (g *Generator) text(kind, field string) string {
 	switch field {
 	case "CertificateChain":
-		return g.Certificates + "/" + pick(g, "tls.crt", "ca.crt")
+		return g.Certificates + "/tls.crt"
 	case "PrivateKey":
 		return g.Certificates + "/tls.key"
 	case "CertificateAuthorityARNs":

@@ -166,7 +166,7 @@ func certificates(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{"tls.crt": chain, "tls.key": key, "ca.crt": a.PEM()} {
+	for name, content := range map[string][]byte{"tls.crt": chain, "tls.key": key} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
