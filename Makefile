@@ -63,6 +63,10 @@ test-corpus: image ## Run cases of real manifests in the cluster: CORPUS=DIR [CA
 golden: ## Accept what the golden tests produce now; review the diff
 	go test ./pkg/pipeline ./pkg/inject/... -update
 
+.PHONY: fields
+fields: ## Count the fields of the API that a golden file would miss
+	@go run ./test/fields/cmd/fields
+
 .PHONY: lint
 lint: ## Check style and the import arrows
 	@hack/test.sh lint

@@ -160,5 +160,6 @@ var addedRules = []Rule{
 	warn("X21", "a header name is not blank; otherwise the matcher is ignored"),
 	{ID: "X24", Class: ClassCondition, Reason: ReasonNameTooLong, About: "a name in the mesh has at most 255 characters"},
 	condition("X27", ReasonInvalidConfiguration, "a listener keeps away from the proxy's own ports; otherwise it is not served"),
+	warn("X28", "a gateway's own health check has no effect"),
 	warn("A1", "meshOwner has no effect"),
 }

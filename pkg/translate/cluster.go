@@ -107,7 +107,7 @@ func setDNS(c *clusterv3.Cluster, d *mesh.Destination) {
 			host += "."
 		}
 	}
-	c.LoadAssignment = assignment(c.Name, []mesh.Endpoint{{Address: host, Port: d.DNS.Port}})
+	c.LoadAssignment = assignment(c.Name, []mesh.Endpoint{{Address: host, Port: d.DNS.Port}}, healthPort(d))
 }
 
 // dnsFamily maps the preference of a mesh. Source: App Mesh user guide, IP preference; none means IPv6 first.
@@ -132,7 +132,7 @@ func staticCluster(name string, p mesh.Protocol, pool mesh.Pool, addresses ...me
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       durationpb.New(localConnectTimeout),
 		CircuitBreakers:      breakers(pool),
-		LoadAssignment:       assignment(name, addresses),
+		LoadAssignment:       assignment(name, addresses, 0),
 	}
 	if err := setHTTP2(c, p); err != nil {
 		return nil, err
@@ -227,8 +227,16 @@ func healthChecks(d *mesh.Destination) []*corev3.HealthCheck {
 	return []*corev3.HealthCheck{c}
 }
 
+// healthPort is the port that health checks go to, 0 for that of the endpoint.
+func healthPort(d *mesh.Destination) uint32 {
+	if d.Health == nil {
+		return 0
+	}
+	return d.Health.Port
+}
+
 // assignment returns the endpoints under the given name, one locality per zone in the order of the zones' names.
-func assignment(name string, list []mesh.Endpoint) *endpointv3.ClusterLoadAssignment {
+func assignment(name string, list []mesh.Endpoint, healthPort uint32) *endpointv3.ClusterLoadAssignment {
 	a := &endpointv3.ClusterLoadAssignment{ClusterName: name}
 	var zone *endpointv3.LocalityLbEndpoints
 	for i, e := range list {
@@ -239,8 +247,12 @@ func assignment(name string, list []mesh.Endpoint) *endpointv3.ClusterLoadAssign
 			}
 			a.Endpoints = append(a.Endpoints, zone)
 		}
+		endpoint := &endpointv3.Endpoint{Address: socketAddress(e.Address, e.Port)}
+		if healthPort != 0 {
+			endpoint.HealthCheckConfig = &endpointv3.Endpoint_HealthCheckConfig{PortValue: healthPort}
+		}
 		zone.LbEndpoints = append(zone.LbEndpoints, &endpointv3.LbEndpoint{
-			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socketAddress(e.Address, e.Port)}},
+			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: endpoint},
 		})
 	}
 	return a

@@ -279,8 +279,8 @@ func (b *builder) backendClusters() error {
 		if u.service == "" {
 			continue
 		}
-		r, err := b.t.resources.get(mesh.Combine("endpoints", u.service, d.Endpoints.Fingerprint), func() (*xds.Resource, error) {
-			return xds.NewResource(u.service, assignment(u.service, d.Endpoints.List))
+		r, err := b.t.resources.get(mesh.Combine("endpoints", u.service, d.Endpoints.Fingerprint, strconv.Itoa(int(healthPort(d)))), func() (*xds.Resource, error) {
+			return xds.NewResource(u.service, assignment(u.service, d.Endpoints.List, healthPort(d)))
 		})
 		if err != nil {
 			return err

@@ -118,7 +118,7 @@ var gatewayRows = []row{
 	{"a certificate without a source", "VirtualGateway", in(gateway, in(certs, ``)), "U5", "spec.listeners[0].tls.certificate", "acm, file and sds"},
 	{"a trust by acm is fine", "VirtualGateway", in(gateway, in(trust, `acm: {certificateAuthorityARNs: [a]}`)), "", "", ""},
 	{"a trust without a source", "VirtualGateway", in(gateway, in(trust, ``)), "U6", "spec.listeners[0].tls.validation.trust", "acm, file and sds"},
-	{"a grpc check of an http listener", "VirtualGateway", in(gateway, `, healthCheck: {protocol: grpc}`), "X7", "spec.listeners[0].healthCheck.protocol", "left out"},
+	{"a grpc check of an http listener", "VirtualGateway", in(gateway, `, healthCheck: {protocol: grpc}`), "X7 X28", "spec.listeners[0].healthCheck.protocol", "left out"},
 	{"a listener on Envoy's admin port", "VirtualGateway", `{listeners: [{portMapping: {port: 9901, protocol: http}}]}`, "X27", "spec.listeners[0].portMapping.port", "admin"},
 	{"a low port is fine", "VirtualGateway", `{listeners: [{portMapping: {port: 443, protocol: http2}}]}`, "", "", ""},
 	{"a client policy without trust", "VirtualGateway", in(policy, `validation: {trust: {}}`), "U7", "spec.backendDefaults.clientPolicy.tls.validation.trust", "acm"},

@@ -28,6 +28,7 @@ func (j *judge) gatewayListener(path *field.Path, l *meshv1beta2.VirtualGatewayL
 	}
 	if h := l.HealthCheck; h != nil {
 		j.healthCheck(path.Child("healthCheck"), healthCheck{h.Protocol, h.Path, h.Port}, l.PortMapping.Port, protocol)
+		j.add("X28", path.Child("healthCheck"), *h.DeepCopy(), "a gateway's own health check has no effect, because nobody makes it; let the load balancer before the gateway check it")
 	}
 	if l.TLS != nil {
 		tls := path.Child("tls")

@@ -273,9 +273,9 @@ var words = map[string][]string{
 	"CertificateARN":   {"arn:aws:acm:x:1:certificate/c", "nonsense"},
 	"AWSName":          {"shared", "a.example.com", "UPPER", "with blank", "x:80", "a_ns", "a.ns", "A.ns", strings.Repeat("x", 300)},
 	"Name":             {"x-h", "X-Header", "y", "bad name", ""},
-	"HTTPRetryEvent":  {"server-error", "gateway-error", "client-error", "stream-error", "nonsense"},
-	"GRPCRetryEvent":  {"cancelled", "unavailable", "internal"},
-	"TCPRetryEvent":   {"connection-error"},
+	"HTTPRetryEvent":   {"server-error", "gateway-error", "client-error", "stream-error", "nonsense"},
+	"GRPCRetryEvent":   {"cancelled", "unavailable", "internal"},
+	"TCPRetryEvent":    {"connection-error"},
 }
 
 func (g *Generator) text(kind, field string) string {

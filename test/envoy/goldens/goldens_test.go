@@ -10,14 +10,12 @@ import (
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"golang.org/x/tools/txtar"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/aftermesh/aftermesh/pkg/identity"
-	"github.com/aftermesh/aftermesh/pkg/pipeline"
-	"github.com/aftermesh/aftermesh/pkg/source"
 	"github.com/aftermesh/aftermesh/pkg/translate"
 	"github.com/aftermesh/aftermesh/test/cluster"
+	"github.com/aftermesh/aftermesh/test/golden"
 )
 
 // versions are the oldest and the newest Envoy supported.
@@ -50,18 +48,14 @@ func TestEnvoyTakesEveryGolden(t *testing.T) {
 // configurations writes the static form of every group of a golden file and returns the files by group.
 func configurations(t *testing.T, file string) map[string]string {
 	t.Helper()
-	ar, err := txtar.ParseFile(file)
+	f, err := golden.Parse(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := source.ReadFiles([]string{"-"}, "default", strings.NewReader(string(ar.Files[0].Data)))
+	s, err := f.Step(f.Files[0].Data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.Objects.Settings.Offline = !strings.Contains(string(ar.Comment), "cluster: true")
-	in.Objects.Settings.EgressExempt = []string{"*.amazonaws.com"}
-	in.Objects.Settings.BackendGroups = strings.Contains(string(ar.Comment), "groups: true")
-	s := pipeline.New(nil, time.Now).Step(&in.Objects)
 	out := map[string]string{}
 	for _, g := range s.Result.Model.Groups {
 		b, err := translate.Static(g, s.Sets[g.ID])
