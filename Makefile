@@ -55,7 +55,7 @@ test-cluster: ## Tests in the one-node cluster
 	@hack/test.sh cluster
 
 .PHONY: test-corpus
-test-corpus: image ## Run cases of real manifests in the cluster: CORPUS=DIR [CASE=name]
+test-corpus: ## Run cases of real manifests in the cluster: CORPUS=DIR [CASE=name]
 	@test -n "$(CORPUS)" || { echo "CORPUS=DIR says where the cases are" >&2; exit 2; }
 	@go run ./test/corpus/cmd/corpus --corpus "$(CORPUS)" $(foreach c,$(CASE),--case $(c))
 

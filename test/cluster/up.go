@@ -196,3 +196,12 @@ func (l Layout) health() (facts, error) {
 	_, err = adminGet(l.state(), f.URL+"/readyz")
 	return f, err
 }
+
+// IPFamily is that of the cluster that runs: "ipv4", "dual" or "ipv6"; empty when none runs.
+func (l Layout) IPFamily() string {
+	f, err := l.health()
+	if err != nil {
+		return ""
+	}
+	return f.IPFamily
+}

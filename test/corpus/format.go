@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	yamlv3 "go.yaml.in/yaml/v3"
 )
@@ -211,6 +212,14 @@ func decodeNode(n *yamlv3.Node, into any) error {
 		return err
 	}
 	return strict(b, into)
+}
+
+// Family is the IP family of the cluster that the case runs in: "ipv4" or "ipv6".
+func (c *Case) Family() string {
+	if c.Environment.IPFamily == "" {
+		return "ipv4"
+	}
+	return strings.ToLower(c.Environment.IPFamily)
 }
 
 // path returns where a file of the case is.

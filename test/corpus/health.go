@@ -3,9 +3,6 @@ package corpus
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"regexp"
 	"strings"
 )
@@ -68,32 +65,15 @@ func (t *run) checkMetric(ctx context.Context, c Check) error {
 		return err
 	}
 	for _, p := range pods {
-		text, err := prometheusText(ctx, p.Status.PodIP)
+		text, err := admin(ctx, p.Status.PodIP, "/stats/prometheus")
 		if err != nil {
 			return err
 		}
-		if present := hasMetric(text, c.Metric, want.Labels); present != (want.Present == nil || *want.Present) {
+		if present := hasMetric(string(text), c.Metric, want.Labels); present != (want.Present == nil || *want.Present) {
 			return fmt.Errorf("pod %s: metric %s with the labels %v is there: %v", p.Name, c.Metric, want.Labels, present)
 		}
 	}
 	return nil
-}
-
-func prometheusText(ctx context.Context, ip string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(ip, "9901")+"/stats/prometheus", nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the proxy answers %s", resp.Status)
-	}
-	return string(b), err
 }
 
 func hasMetric(text, metric string, labels []string) bool {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -275,7 +276,7 @@ func (t *run) workers(ctx context.Context, workload string) (int, error) {
 
 // admin reads from the port of a proxy that others may read.
 func admin(ctx context.Context, ip, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ip+":9901"+path, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(ip, "9901")+path, http.NoBody)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,9 @@ const rolloutLimit = 2 * time.Minute
 func (k *kube) configure(ctx context.Context, settings map[string]any) error {
 	var flags []string
 	for name, value := range settings {
+		if name == "ipFamily" {
+			continue // the operator sees it in the addresses of its pod
+		}
 		flag, ok := operatorFlags[name]
 		if !ok {
 			return notYet("controller." + name)

@@ -119,12 +119,8 @@ func (t *run) outcome(step, check string, start time.Time, err error) {
 // prepare refuses what this runner cannot set up, and removes what an earlier run left.
 func (t *run) prepare(ctx context.Context) error {
 	e := t.c.Environment
-	for name, absent := range map[string]bool{
-		"dnsAliases": e.DNSAliases.IsZero(), "ipFamily": e.IPFamily == "" || e.IPFamily == "ipv4",
-	} {
-		if !absent {
-			return notYet(fmt.Sprintf("environment.%s", name))
-		}
+	if !e.DNSAliases.IsZero() {
+		return notYet("environment.dnsAliases")
 	}
 	if err := t.kube.configure(ctx, t.c.Controller); err != nil {
 		return err

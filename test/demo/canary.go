@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/aftermesh/aftermesh/test/install"
 )
 
 // step is one position of the canary.
@@ -100,7 +102,7 @@ func (d *demo) canary(ctx context.Context) error {
 
 // move applies one step, waits until every proxy runs it, and counts who answers from then on.
 func (d *demo) move(ctx context.Context, s step) error {
-	if _, err := d.kubectl(ctx, "apply", "-f", filepath.Join(d.root(), samples, s.file)); err != nil {
+	if _, err := d.kubectl(ctx, "apply", "-f", filepath.Join(install.Root(d.layout), samples, s.file)); err != nil {
 		return err
 	}
 	applied := time.Now()

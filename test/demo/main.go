@@ -13,7 +13,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -21,7 +20,7 @@ import (
 	"time"
 
 	"github.com/aftermesh/aftermesh/test/cluster"
-	"github.com/aftermesh/aftermesh/test/cluster/image"
+	"github.com/aftermesh/aftermesh/test/install"
 )
 
 func main() {
@@ -42,7 +41,7 @@ func main() {
 type demo struct {
 	out                       *os.File
 	start                     time.Time
-	quick                     bool
+	quick, restart            bool
 	kubeconfig, image, kubect string
 	layout                    cluster.Layout
 }
@@ -105,38 +104,18 @@ func (d *demo) ownCluster(ctx context.Context) error {
 // images builds the operator and the demo's application and loads both.
 func (d *demo) images(ctx context.Context) error {
 	for name, from := range map[string]string{"aftermesh": ".", "demo": "./test/demo/app"} {
-		binary := d.layout.Bin(name)
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, from)
-		cmd.Dir, cmd.Env, cmd.Stderr = d.root(), append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("build %s: %w", name, err)
-		}
-		changed, err := d.layout.Load(image.Static(binary, "/"+name, "aftermesh/"+name+":dev"))
+		changed, err := install.Image(ctx, d.layout, name, from)
 		if err != nil {
 			return err
 		}
 		d.say("image aftermesh/%s:dev %s", name, map[bool]string{true: "built and loaded", false: "is up to date"}[changed])
-		if changed && name == "aftermesh" {
-			// A running operator goes on with its old image until it is told.
-			_, _ = d.kubectl(ctx, "-n", "aftermesh-system", "rollout", "restart", "deployment/aftermesh")
-		}
+		d.restart = d.restart || changed && name == "aftermesh"
 	}
 	return nil
 }
 
-// root is the repository's root, where go.mod is.
-func (d *demo) root() string { return filepath.Dir(d.layout.Cache()) }
-
 func (d *demo) install(ctx context.Context) error {
-	if _, err := d.kubectl(ctx, "apply", "-k", filepath.Join(d.root(), "config/default")); err != nil {
-		return err
-	}
-	if d.image != "" {
-		if _, err := d.kubectl(ctx, "-n", "aftermesh-system", "set", "image", "deployment/aftermesh", "controller="+d.image); err != nil {
-			return err
-		}
-	}
-	if _, err := d.kubectl(ctx, "-n", "aftermesh-system", "rollout", "status", "deployment/aftermesh", "--timeout=120s"); err != nil {
+	if err := install.Operator(ctx, install.Kubectl{Program: d.kubect, Kubeconfig: d.kubeconfig}, install.Root(d.layout), d.image, d.restart); err != nil {
 		return err
 	}
 	d.say("Aftermesh is installed: kubectl apply -k config/default")
@@ -146,7 +125,7 @@ func (d *demo) install(ctx context.Context) error {
 // apply puts the manifests in, the mesh first as App Mesh's users do, and waits for the pods.
 func (d *demo) apply(ctx context.Context) error {
 	for _, f := range []string{"mesh.yaml", "nodes.yaml", "router-90-10.yaml", "app.yaml"} {
-		if _, err := d.kubectl(ctx, "apply", "-f", filepath.Join(d.root(), samples, f)); err != nil {
+		if _, err := d.kubectl(ctx, "apply", "-f", filepath.Join(install.Root(d.layout), samples, f)); err != nil {
 			return err
 		}
 	}
@@ -161,12 +140,5 @@ func (d *demo) apply(ctx context.Context) error {
 
 // kubectl runs one command; its error carries what kubectl said.
 func (d *demo) kubectl(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, d.kubect, append([]string{"--kubeconfig", d.kubeconfig}, args...)...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
-	}
-	return string(out), nil
+	return install.Kubectl{Program: d.kubect, Kubeconfig: d.kubeconfig}.Run(ctx, args...)
 }

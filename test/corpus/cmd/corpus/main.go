@@ -2,7 +2,7 @@
 //
 //	corpus --corpus DIR [--case NAME]... [-o table|json] [--list]
 //
-// It builds and loads the stand-in application itself. Exit code 1 means that some check failed.
+// It starts a cluster of the IP family that a case asks for, and builds and installs Aftermesh and the stand-in application itself. Exit code 1 means that some check failed.
 package main
 
 import (
@@ -13,17 +13,17 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"text/tabwriter"
 
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/aftermesh/aftermesh/test/cluster"
-	"github.com/aftermesh/aftermesh/test/cluster/image"
 	"github.com/aftermesh/aftermesh/test/corpus"
+	"github.com/aftermesh/aftermesh/test/install"
 )
 
 func main() {
@@ -53,26 +53,25 @@ func run(ctx context.Context, dir string, only []string, format string) error {
 	if err != nil {
 		return err
 	}
-	if err := standIn(ctx, layout); err != nil {
-		return err
-	}
-	cfg, err := clientcmd.BuildConfigFromFlags("", layout.Kubeconfig())
-	if err != nil {
-		return err
-	}
 	progress := io.Writer(os.Stdout)
 	if format == "json" {
 		progress = os.Stderr
 	}
-	runner, err := corpus.New(cfg, progress)
-	if err != nil {
-		return err
-	}
 	var reports []corpus.Report
-	for _, c := range cases {
-		reports = append(reports, runner.Run(ctx, c))
-		if ctx.Err() != nil {
-			break
+	for _, family := range []string{"ipv4", "ipv6"} {
+		of := slices.DeleteFunc(slices.Clone(cases), func(c *corpus.Case) bool { return c.Family() != family })
+		if len(of) == 0 {
+			continue
+		}
+		runner, err := prepare(ctx, layout, family, progress)
+		if err != nil {
+			return err
+		}
+		for _, c := range of {
+			reports = append(reports, runner.Run(ctx, c))
+			if ctx.Err() != nil {
+				break
+			}
 		}
 	}
 	return print(reports, format)
@@ -100,16 +99,32 @@ func load(dir string, only []string) ([]*corpus.Case, error) {
 	return cases, nil
 }
 
-// standIn builds the application and loads its image.
-func standIn(ctx context.Context, layout cluster.Layout) error {
-	binary := layout.Bin("echo")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./test/echo")
-	cmd.Dir, cmd.Env, cmd.Stderr = filepath.Dir(layout.Cache()), append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("build the stand-in: %w", err)
+// prepare makes a cluster of the family run, with Aftermesh and the stand-in application.
+func prepare(ctx context.Context, l cluster.Layout, family string, out io.Writer) (*corpus.Runner, error) {
+	p := cluster.NewProgress(out)
+	if have := l.IPFamily(); have != "" && have != family {
+		if err := l.Down(ctx, p, false); err != nil {
+			return nil, err
+		}
 	}
-	_, err := layout.Load(image.Static(binary, "/echo", corpus.Image))
-	return err
+	if err := l.Up(ctx, p, cluster.UpOptions{IPFamily: family}); err != nil {
+		return nil, err
+	}
+	changed, err := install.Image(ctx, l, "aftermesh", ".")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := install.Image(ctx, l, "echo", "./test/echo"); err != nil {
+		return nil, err
+	}
+	if err := install.Operator(ctx, install.Of(l), install.Root(l), "", changed); err != nil {
+		return nil, err
+	}
+	cfg, err := clientcmd.BuildConfigFromFlags("", l.Kubeconfig())
+	if err != nil {
+		return nil, err
+	}
+	return corpus.New(cfg, out)
 }
 
 // print writes the table or the JSON; the error says that something failed.
