@@ -294,6 +294,7 @@ func (op *operator) serveWebhooks(context.Context, *rest.Config) error {
 	})
 	server.Register(injectwebhook.Path, &webhook.Admission{Handler: &injectwebhook.Handler{
 		Cache: op.manager.GetClient(), Live: op.client, Config: func() inject.Config { return op.Inject },
+		Leaving: func(n *meshv1beta2.VirtualNode) bool { return lifetime.Leaving(op.source.Objects(), n) },
 	}})
 	return nil
 }

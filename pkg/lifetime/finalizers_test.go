@@ -225,3 +225,37 @@ func decode(t *testing.T, manifest string, into any) {
 		t.Fatalf("%s: %v", manifest, err)
 	}
 }
+
+func TestANodeThatLeavesTakesNoNewPods(t *testing.T) {
+	at := metav1.Now()
+	node := func(deleted bool) *meshv1beta2.VirtualNode {
+		n := &meshv1beta2.VirtualNode{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "n"}}
+		n.Spec.MeshRef = &meshv1beta2.MeshReference{Name: "m", UID: "m"}
+		if deleted {
+			n.DeletionTimestamp = &at
+		}
+		return n
+	}
+	service := &meshv1beta2.VirtualService{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "s"}}
+	service.Spec.MeshRef = &meshv1beta2.MeshReference{Name: "m", UID: "m"}
+	service.Spec.Provider = &meshv1beta2.VirtualServiceProvider{VirtualNode: &meshv1beta2.VirtualNodeServiceProvider{VirtualNodeRef: &meshv1beta2.Reference{Name: "n"}}}
+	mesh := &meshv1beta2.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "m", UID: "m"}}
+	for _, c := range []struct {
+		what     string
+		services []*meshv1beta2.VirtualService
+		known    bool // whether the objects show the deletion already
+		deleted  bool
+		want     bool
+	}{
+		{"it stays", nil, false, false, false},
+		{"nothing keeps it", nil, true, true, true},
+		{"nothing keeps it, and the deletion is news", nil, false, true, true},
+		{"a service keeps it", []*meshv1beta2.VirtualService{service}, true, true, false},
+		{"a service keeps it, and the deletion is news", []*meshv1beta2.VirtualService{service}, false, true, false},
+	} {
+		o := &compile.Objects{Meshes: []*meshv1beta2.Mesh{mesh}, VirtualNodes: []*meshv1beta2.VirtualNode{node(c.known)}, VirtualServices: c.services}
+		if got := Leaving(o, node(c.deleted)); got != c.want {
+			t.Errorf("%s: leaving is %v, want %v", c.what, got, c.want)
+		}
+	}
+}

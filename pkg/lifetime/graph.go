@@ -59,6 +59,19 @@ func newGraph(o *compile.Objects) *graph {
 	return g
 }
 
+// Leaving is true for a node that is being deleted and that nothing keeps: new pods should not join it any more. o need not have
+// heard of the deletion yet.
+func Leaving(o *compile.Objects, n *meshv1beta2.VirtualNode) bool {
+	if n.DeletionTimestamp == nil {
+		return false
+	}
+	now := *o
+	now.VirtualNodes = append(slices.DeleteFunc(slices.Clone(o.VirtualNodes), func(x *meshv1beta2.VirtualNode) bool {
+		return x.Namespace == n.Namespace && x.Name == n.Name
+	}), n)
+	return len(newGraph(&now).holding(objectOf(n))) == 0
+}
+
 func anyDeleted(o *compile.Objects) bool {
 	for obj := range o.All() {
 		if obj.GetDeletionTimestamp() != nil {

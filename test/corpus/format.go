@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	yamlv3 "go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // Case is one expect.yaml. Parts that only describe are kept as they are.
@@ -224,3 +225,27 @@ func (c *Case) Family() string {
 
 // path returns where a file of the case is.
 func (c *Case) path(file string) string { return filepath.Join(c.dir, file) }
+
+// OwnEnvoys are the images that gateways of the case bring and keep. They exist nowhere; a stock Envoy stands in for them.
+func (c *Case) OwnEnvoys() ([]string, error) {
+	var out []string
+	for _, f := range c.Files {
+		list, err := documents(c.path(f))
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range list {
+			annotations, _, _ := unstructured.NestedStringMap(u.Object, "spec", "template", "metadata", "annotations")
+			if annotations["appmesh.k8s.aws/virtualGatewaySkipImageOverride"] == "" {
+				continue
+			}
+			containers, _, _ := unstructured.NestedSlice(u.Object, "spec", "template", "spec", "containers")
+			for _, raw := range containers {
+				if container, ok := raw.(map[string]any); ok && container["name"] == "envoy" {
+					out = append(out, fmt.Sprint(container["image"]))
+				}
+			}
+		}
+	}
+	return out, nil
+}

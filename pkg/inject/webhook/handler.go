@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"net/http"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -29,6 +30,8 @@ type Handler struct {
 	Live client.Reader
 	// Config returns the settings in force now; the root certificate in them may change while the operator runs.
 	Config func() inject.Config
+	// Leaving says whether a node that is being deleted takes no new pods any more; nil for never.
+	Leaving func(*meshv1beta2.VirtualNode) bool
 }
 
 var _ admission.Handler = (*Handler)(nil)
@@ -66,7 +69,7 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 // admit decides by the cache and, where the cache may be behind, once more by the API server.
 func (h *Handler) admit(ctx context.Context, namespace string, pod *corev1.Pod) (inject.Admission, error) {
 	config := h.Config()
-	objects, err := read(ctx, h.Cache, namespace)
+	objects, err := h.read(ctx, h.Cache, namespace)
 	if err == nil {
 		var answer inject.Admission
 		if answer, err = inject.Admit(pod, objects, config); err != nil || !answer.Unsure {
@@ -75,14 +78,14 @@ func (h *Handler) admit(ctx context.Context, namespace string, pod *corev1.Pod) 
 	} else if !apierrors.IsNotFound(err) {
 		return inject.Admission{}, err
 	}
-	if objects, err = read(ctx, h.Live, namespace); err != nil {
+	if objects, err = h.read(ctx, h.Live, namespace); err != nil {
 		return inject.Admission{}, err
 	}
 	return inject.Admit(pod, objects, config)
 }
 
 // read collects what the decision about a pod of namespace needs. Lists from a cache are shared and must not be changed.
-func read(ctx context.Context, reader client.Reader, name string) (inject.Objects, error) {
+func (h *Handler) read(ctx context.Context, reader client.Reader, name string) (inject.Objects, error) {
 	objects := inject.Objects{Namespace: name}
 	var namespace corev1.Namespace
 	if err := reader.Get(ctx, types.NamespacedName{Name: name}, &namespace); err != nil {
@@ -102,6 +105,11 @@ func read(ctx context.Context, reader client.Reader, name string) (inject.Object
 		return objects, fmt.Errorf("list Meshes: %w", err)
 	}
 	objects.VirtualNodes, objects.VirtualGateways = pointers(nodes.Items), pointers(gateways.Items)
+	if h.Leaving != nil {
+		objects.VirtualNodes = slices.DeleteFunc(objects.VirtualNodes, func(n *meshv1beta2.VirtualNode) bool {
+			return n.DeletionTimestamp != nil && h.Leaving(n)
+		})
+	}
 	objects.Meshes = pointers(meshes.Items)
 	return objects, nil
 }

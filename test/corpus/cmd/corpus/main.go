@@ -68,6 +68,9 @@ func run(ctx context.Context, dir string, only []string, format string) error {
 			return err
 		}
 		for _, c := range of {
+			if err := ownEnvoys(layout, c, progress); err != nil {
+				return err
+			}
 			reports = append(reports, runner.Run(ctx, c))
 			if ctx.Err() != nil {
 				break
@@ -114,8 +117,13 @@ func prepare(ctx context.Context, l cluster.Layout, family string, out io.Writer
 	if err != nil {
 		return nil, err
 	}
-	if _, err := install.Image(ctx, l, "echo", "./test/echo"); err != nil {
+	other, err := install.Image(ctx, l, "echo", "./test/echo")
+	if err != nil {
 		return nil, err
+	}
+	if other {
+		// The client of an earlier run goes on with the old program until it is told; the first time there is none.
+		_, _ = install.Of(l).Run(ctx, "-n", "outside", "rollout", "restart", "deployment/client")
 	}
 	if err := install.Operator(ctx, install.Of(l), install.Root(l), "", changed); err != nil {
 		return nil, err
@@ -125,6 +133,15 @@ func prepare(ctx context.Context, l cluster.Layout, family string, out io.Writer
 		return nil, err
 	}
 	return corpus.New(cfg, out)
+}
+
+// ownEnvoys loads a stock Envoy under the names that gateways of a case bring.
+func ownEnvoys(l cluster.Layout, c *corpus.Case, out io.Writer) error {
+	names, err := c.OwnEnvoys()
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	return l.LoadEnvoy(cluster.NewProgress(out), cluster.DefaultEnvoy, names...)
 }
 
 // print writes the table or the JSON; the error says that something failed.
