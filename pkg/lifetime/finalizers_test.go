@@ -1,6 +1,7 @@
 package lifetime_test
 
 import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"strings"
 	"testing"
 
@@ -254,7 +255,7 @@ func TestANodeThatLeavesTakesNoNewPods(t *testing.T) {
 		{"a service keeps it, and the deletion is news", []*meshv1beta2.VirtualService{service}, false, true, false},
 	} {
 		o := &compile.Objects{Meshes: []*meshv1beta2.Mesh{mesh}, VirtualNodes: []*meshv1beta2.VirtualNode{node(c.known)}, VirtualServices: c.services}
-		if got := Leaving(o, node(c.deleted)); got != c.want {
+		if got := lifetime.Leaving(o, node(c.deleted)); got != c.want {
 			t.Errorf("%s: leaving is %v, want %v", c.what, got, c.want)
 		}
 	}
