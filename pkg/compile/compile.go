@@ -217,7 +217,8 @@ func (b *builder) seal() *Result {
 // fingerprintWorkload covers the workload's own settings, its services by their fingerprints, and the settings of every
 // destination, but no endpoints.
 func fingerprintWorkload(w *mesh.Workload) mesh.Hash {
-	parts := []any{mesh.Fingerprint(w)}
+	parts := make([]mesh.Hash, 1, 1+2*len(w.Backends))
+	parts[0] = mesh.Fingerprint(w)
 	for _, backend := range w.Backends {
 		for _, p := range backend.Service.Ports {
 			for _, r := range p.Routes {
@@ -229,7 +230,7 @@ func fingerprintWorkload(w *mesh.Workload) mesh.Hash {
 			}
 		}
 	}
-	return mesh.Combine(parts...)
+	return mesh.Join(parts)
 }
 
 // objectOf names an object in messages and maps.

@@ -243,7 +243,7 @@ func (e *entering) use(d decodedGatewayRoute, s *mesh.Service) bool {
 		gs = &mesh.GatewayService{Service: s, Routes: routesOf(s)}
 		e.services[key] = gs
 		e.w.Gateway.Services = append(e.w.Gateway.Services, gs)
-		e.w.Backends = append(e.w.Backends, &mesh.Backend{Service: s})
+		e.w.Backends = append(e.w.Backends, mesh.Backend{Service: s})
 	}
 	if gs.Service != s {
 		e.b.problem(mesh.Problem{Object: d.self, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonHostnameConflict, Path: "spec." + d.field + ".action.target.virtualService",

@@ -223,7 +223,8 @@ func withDestinations(s *mesh.Service, f func(*mesh.Destination) *mesh.Destinati
 // name, the others get a suffix.
 func distinctClusters(w *mesh.Workload) {
 	first := map[string]mesh.Hash{}
-	for _, be := range w.Backends {
+	for i := range w.Backends {
+		be := &w.Backends[i]
 		be.Service = withDestinations(be.Service, func(d *mesh.Destination) *mesh.Destination {
 			f, taken := first[d.Cluster]
 			if !taken {

@@ -31,17 +31,18 @@ func (b *builder) compileWorkloads() {
 // compileBackends resolves the services a node may call.
 func (b *builder) compileBackends(n *node, w *mesh.Workload) {
 	seen := make(map[*mesh.Service]bool, len(n.object.Spec.Backends))
+	w.Backends = make([]mesh.Backend, 0, len(n.object.Spec.Backends))
 	usual := b.defaultPolicy(n.self, n.mesh, n.object.Spec.BackendDefaults)
 	several := false
 	add := func(v *virtualService, p *clientPolicy) {
 		if !seen[v.service] {
 			seen[v.service] = true
 			several = several || p != usual
-			w.Backends = append(w.Backends, &mesh.Backend{Service: b.secured(v.service, p)})
+			w.Backends = append(w.Backends, mesh.Backend{Service: b.secured(v.service, p)})
 		}
 	}
 	for i, be := range n.object.Spec.Backends {
-		at := "spec.backends[" + strconv.Itoa(i) + "].virtualService"
+		at := backendPath(i)
 		v := b.findService(lookup{
 			from: n.self, namespace: n.self.Namespace, mesh: n.mesh, path: at,
 			ref: be.VirtualService.VirtualServiceRef, arn: be.VirtualService.VirtualServiceARN,
@@ -63,26 +64,38 @@ func (b *builder) compileBackends(n *node, w *mesh.Workload) {
 	slices.SortFunc(w.Backends, compareBackends)
 }
 
-func compareBackends(x, y *mesh.Backend) int {
+// backendPath says where a backend stands. Paths are needed for every backend and rarely read, so the usual ones are made once.
+func backendPath(i int) string {
+	if i < len(backendPaths) {
+		return backendPaths[i]
+	}
+	return "spec.backends[" + strconv.Itoa(i) + "].virtualService"
+}
+
+var backendPaths = func() (out [100]string) {
+	for i := range out {
+		out[i] = "spec.backends[" + strconv.Itoa(i) + "].virtualService"
+	}
+	return out
+}()
+
+func compareBackends(x, y mesh.Backend) int {
 	return cmp.Or(x.Service.Created.Compare(y.Service.Created), cmp.Compare(x.Service.Name, y.Service.Name))
 }
 
 // compileOutbound sorts the ports of all backends out: which protocol a port has, and which service may use it.
 func (b *builder) compileOutbound(n *node, w *mesh.Workload) {
-	ports := map[uint32]*mesh.OutboundPort{}
 	hosts := map[uint32]map[string]*mesh.Service{}
 	for _, be := range w.Backends {
 		for _, sp := range be.Service.Ports {
-			p := ports[sp.Port]
-			if p == nil {
-				p = &mesh.OutboundPort{Port: sp.Port}
-				ports[sp.Port], hosts[sp.Port] = p, map[string]*mesh.Service{}
-				w.Outbound = append(w.Outbound, p)
-			}
+			p := outboundPort(w, sp.Port)
 			entry := mesh.OutboundService{Service: be.Service, Port: sp}
 			if !sp.Protocol.IsHTTP() {
 				p.TCP = append(p.TCP, entry)
-			} else if b.freeHost(n, hosts[sp.Port], be.Service, sp.Port) {
+			} else if b.freeHost(n, hosts, be.Service, sp.Port) {
+				if p.HTTP == nil {
+					p.HTTP = make([]mesh.OutboundService, 0, len(w.Backends))
+				}
 				p.HTTP = append(p.HTTP, entry)
 				p.Protocol = broader(p.Protocol, sp.Protocol)
 			}
@@ -94,12 +107,28 @@ func (b *builder) compileOutbound(n *node, w *mesh.Workload) {
 	slices.SortFunc(w.Outbound, func(x, y *mesh.OutboundPort) int { return cmp.Compare(x.Port, y.Port) })
 }
 
+// outboundPort returns the port of a number, added at first use. Workloads call few ports.
+func outboundPort(w *mesh.Workload, number uint32) *mesh.OutboundPort {
+	for _, p := range w.Outbound {
+		if p.Port == number {
+			return p
+		}
+	}
+	p := &mesh.OutboundPort{Port: number}
+	w.Outbound = append(w.Outbound, p)
+	return p
+}
+
 // freeHost claims the host names of a service on a port. Envoy refuses a route configuration in which a name, compared without
 // regard to case, appears twice.
-func (b *builder) freeHost(n *node, taken map[string]*mesh.Service, s *mesh.Service, port uint32) bool {
+func (b *builder) freeHost(n *node, hosts map[uint32]map[string]*mesh.Service, s *mesh.Service, port uint32) bool {
 	if !b.alike[n.mesh] {
 		return true
 	}
+	if hosts[port] == nil {
+		hosts[port] = map[string]*mesh.Service{}
+	}
+	taken := hosts[port]
 	name := strings.ToLower(s.Name)
 	names := [2]string{name, name + ":" + strconv.FormatUint(uint64(port), 10)}
 	for _, h := range names {

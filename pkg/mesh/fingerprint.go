@@ -48,6 +48,17 @@ func Combine(parts ...any) Hash {
 	return hashBytes(buf)
 }
 
+// Join returns the hash of a sequence of hashes, in order.
+func Join(hashes []Hash) Hash {
+	e := encoders.Get().(*encoder)
+	defer encoders.Put(e)
+	e.buf = e.buf[:0]
+	for i := range hashes {
+		e.buf = append(e.buf, hashes[i][:]...)
+	}
+	return hashBytes(e.buf)
+}
+
 func hashBytes(b []byte) Hash {
 	sum := sha256.Sum256(b)
 	return Hash(sum[:16])

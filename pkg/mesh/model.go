@@ -113,7 +113,7 @@ type Workload struct {
 	Object    Object
 	Listeners []*Listener
 	// Backends are the services its proxies may call, sorted by name; no service twice.
-	Backends []*Backend
+	Backends []Backend
 	// Outbound says what happens on each port that its applications dial, sorted by port.
 	Outbound []*OutboundPort
 	// Gateway is set for the proxies of a VirtualGateway, which have no applications.

@@ -92,7 +92,7 @@ func (b *builder) collectDestinations() {
 
 // key covers everything that the set is made from.
 func (b *builder) key() mesh.Hash {
-	parts := make([]any, 0, 2+len(b.destinations))
+	parts := make([]mesh.Hash, 0, 2+len(b.destinations))
 	parts = append(parts, b.g.Workload.Fingerprint, mesh.Fingerprint(b.g.Profile))
 	for _, d := range b.destinations {
 		if d.Endpoints != nil {
@@ -104,7 +104,7 @@ func (b *builder) key() mesh.Hash {
 			parts = append(parts, m.Secret.Version)
 		}
 	}
-	return mesh.Combine(parts...)
+	return mesh.Join(parts)
 }
 
 func (b *builder) build() (*xds.Set, error) {
@@ -203,11 +203,12 @@ func (b *builder) outbound() error {
 func (b *builder) outboundRoutes(p *mesh.OutboundPort) error {
 	w := b.g.Workload
 	name := outboundRoutes(p)
-	parts := []any{"outbound routes", name, strconv.FormatBool(w.Egress.AllowAll), w.ID.Mesh}
+	parts := make([]mesh.Hash, 1, 1+len(p.HTTP))
+	parts[0] = mesh.Combine("outbound routes", name, strconv.FormatBool(w.Egress.AllowAll), w.ID.Mesh)
 	for _, s := range p.HTTP {
 		parts = append(parts, s.Service.Fingerprint)
 	}
-	r, err := b.t.resources.get(mesh.Combine(parts...), func() (*xds.Resource, error) {
+	r, err := b.t.resources.get(mesh.Join(parts), func() (*xds.Resource, error) {
 		rc := &routev3.RouteConfiguration{Name: name}
 		var needs []string
 		for _, s := range p.HTTP {
