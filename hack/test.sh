@@ -25,24 +25,6 @@ envoy() { devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/envoy/...; }
 cases=(howto-k8s-alb howto-k8s-egress howto-k8s-grpc howto-k8s-http2 eks-getting-started djapp-canary argo-rollouts-e2e
   argo-rollouts-route-types ctrl-admission-routes ctrl-it-gatewayroute ctrl-it-lifecycle howto-k8s-http-ingress-v2
   howto-k8s-mtls-file-based howto-k8s-tls-acm blog-multi-account-spire ctrl-docs-backend-groups ctrl-docs-injector)
-cluster() { go run ./test/cluster/cmd/devcluster "$@"; }
-
-lint() {
-  local lint=.cache/bin/golangci-lint
-  local want; want=$(awk '$1 == "github.com/golangci/golangci-lint/v2" {print $2}' hack/tools/lint/go.mod)
-  if [ "$("$lint" version --short 2>/dev/null)" != "${want#v}" ]; then
-    (cd hack/tools/lint && go build -ldflags "-X main.version=${want#v}" -o "../../../$lint" github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
-  fi
-  "$lint" run ./...
-}
-verify() { hack/tools/generate.sh verify && go mod verify >/dev/null; }
-unit() { go test ./api/... ./pkg/... ./controllers/... ./test/cluster/... ./test/corpus/... ./test/echo/... ./test/random/... ./test/fields/...; }
-apiserver() { devcluster install && go test ./test/apiserver/... && CRDS="${CRDS:-}" go test ./test/crds/... ./test/webhook/... ./test/lifetime/...; }
-netns() { devcluster install && devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/netns/... ./test/replicas/...; }
-envoy() { devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/envoy/...; }
-# The cases of plain routing; the whole collection is `make test-corpus`.
-cases=(howto-k8s-alb howto-k8s-egress howto-k8s-grpc howto-k8s-http2 eks-getting-started djapp-canary argo-rollouts-e2e
-  argo-rollouts-route-types ctrl-admission-routes)
 cluster() {
   go run ./test/demo --quick || return
   if [ -z "${CORPUS:-}" ]; then
