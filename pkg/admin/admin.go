@@ -46,6 +46,7 @@ type Server struct {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/proxies", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Proxies()) })
+	mux.HandleFunc("GET /v1/explain", s.explain)
 	return s.authorized(mux)
 }
 

@@ -31,10 +31,15 @@ type kubeFlags struct {
 }
 
 func (k *kubeFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig file; default as kubectl")
-	c.Flags().StringVar(&k.context, "context", "", "context of the kubeconfig")
+	k.addContext(c)
 	c.Flags().StringVarP(&k.namespace, "namespace", "n", "", "only this namespace; default that of the context")
 	c.Flags().BoolVarP(&k.allNamespaces, "all-namespaces", "A", false, "all namespaces")
+}
+
+// addContext adds the flags of verbs that look at no namespace in particular.
+func (k *kubeFlags) addContext(c *cobra.Command) {
+	c.Flags().StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig file; default as kubectl")
+	c.Flags().StringVar(&k.context, "context", "", "context of the kubeconfig")
 }
 
 // load returns the client configuration, and the namespace to look at, empty for all.
