@@ -113,7 +113,7 @@ func TestFindingsForMachines(t *testing.T) {
 func TestEveryVerbExplainsItself(t *testing.T) {
 	t.Parallel()
 	for _, c := range newRoot("aftermesh").Commands() {
-		if c.Short == "" || !c.Runnable() {
+		if c.Short == "" || !c.Runnable() && !c.HasSubCommands() {
 			t.Errorf("%s has no description", c.Name())
 		}
 	}

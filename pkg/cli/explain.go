@@ -12,6 +12,9 @@ func newExplain() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain",
 		Short: "Say what the mesh does, and which object is the cause",
+		Long: `Answers questions about what proxies do by what they were really given, and names the objects that caused it.
+'explain route' follows one request.`,
+		Example: `  aftermesh explain route --from shop/front GET http://orders.shop.svc.cluster.local:8080/list`,
 	}
 	c.AddCommand(newExplainRoute())
 	return c

@@ -57,7 +57,7 @@ spec:
   - name: range
     priority: 1
     httpRoute:
-      match: {prefix: /range, headers: [{name: n, match: {range: {start: 5, end: 9}}}]}
+      match: {prefix: /range, headers: [{name: "n", match: {range: {start: 5, end: 9}}}]}
       action: {weightedTargets: [{virtualNodeRef: {name: green}, weight: 1}]}
   - name: inverted
     priority: 2
