@@ -1,6 +1,7 @@
 package lifetime
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -75,6 +76,13 @@ func system(o *unstructured.Unstructured) map[string]any {
 
 // meshAnew deletes the Mesh by force, as somebody does who lost patience, and makes another of the same name.
 func (c *cluster) meshAnew(t *testing.T) {
+	// Until the operator has put its finalizer on it, the mesh would be gone at once.
+	c.await(t, "the mesh is held", func() error {
+		if held := c.get(t, "Mesh/m").GetFinalizers(); len(held) == 0 {
+			return errors.New("no finalizer")
+		}
+		return nil
+	})
 	c.delete(t, "Mesh/m")
 	c.patch(t, "Mesh/m", `{"metadata":{"finalizers":null}}`)
 	c.gone(t, "Mesh/m")
