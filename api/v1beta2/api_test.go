@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"reflect"
 	"testing"
 	"time"
 
@@ -109,7 +110,7 @@ func TestMeshResourcesByARN(t *testing.T) {
 func TestRulesAreUnique(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range Rules() {
-		if seen[r.ID] || r.About == "" || r.Reason == "" || RuleByID(r.ID) != r {
+		if seen[r.ID] || r.About == "" || r.Reason == "" || !reflect.DeepEqual(RuleByID(r.ID), r) {
 			t.Errorf("rule %+v", r)
 		}
 		seen[r.ID] = true

@@ -21,7 +21,7 @@ const (
 // +kubebuilder:object:generate=false
 type Rule struct {
 	// ID is stable: M* to B* are App Mesh's own rules per kind, U* and D* its unions and dependencies between fields,
-	// X* and A* what App Mesh left to AWS.
+	// X* and A* what App Mesh left to AWS, V* what is served otherwise.
 	ID string
 	// Class says what follows.
 	Class RuleClass
@@ -31,6 +31,10 @@ type Rule struct {
 	Reason string
 	// About is the rule in a few words.
 	About string
+	// Fields are those that work otherwise than in App Mesh, or not at all, because of the rule: kind and JSON path below spec,
+	// with [] for list items; a path stands for everything below it. NoEffect says that they have none.
+	Fields   []string
+	NoEffect bool
 }
 
 // Condition returns the condition type on which a broken rule shows, and its status.
@@ -41,11 +45,11 @@ func (r Rule) Condition() (conditionType string, status metav1.ConditionStatus) 
 	return ConditionAccepted, metav1.ConditionFalse
 }
 
-// Rules lists every rule that package validate judges by an object alone, and those that need other objects (X11 to X14).
+// Rules lists every rule that package validate judges by an object alone, and those that need other objects (X11 to X14, V1 to V5).
 // The order is that of the kinds, then of the rules' numbers.
 func Rules() []Rule {
 	var all []Rule
-	for _, group := range [][]Rule{updateRules, kindRules, unionRules, addedRules} {
+	for _, group := range [][]Rule{updateRules, kindRules, unionRules, addedRules, deviations} {
 		all = append(all, group...)
 	}
 	return all
@@ -73,6 +77,18 @@ func reject(id, about string) Rule {
 
 func warn(id, about string) Rule {
 	return Rule{ID: id, Class: ClassWarn, Partial: true, Reason: ReasonAdjusted, About: about}
+}
+
+func otherwise(id, about string, fields ...string) Rule {
+	r := warn(id, about)
+	r.Fields = fields
+	return r
+}
+
+func without(id, about string, fields ...string) Rule {
+	r := otherwise(id, about, fields...)
+	r.NoEffect = true
+	return r
 }
 
 func condition(id, reason, about string) Rule {
@@ -160,6 +176,19 @@ var addedRules = []Rule{
 	warn("X21", "a header name is not blank; otherwise the matcher is ignored"),
 	{ID: "X24", Class: ClassCondition, Reason: ReasonNameTooLong, About: "a name in the mesh has at most 255 characters"},
 	condition("X27", ReasonInvalidConfiguration, "a listener keeps away from the proxy's own ports; otherwise it is not served"),
-	warn("X28", "a gateway's own health check has no effect"),
-	warn("A1", "meshOwner has no effect"),
+	without("X28", "nobody makes a gateway's own health check: the load balancer before the gateway checks it", "VirtualGateway.listeners[].healthCheck"),
+	without("A1", "every mesh belongs to its cluster", "Mesh.meshOwner"),
+}
+
+// deviations are what compile says when it serves a field otherwise than App Mesh did.
+var deviations = []Rule{
+	otherwise("V1", "the mesh's own authority stands in for the ARN, unless MeshSettings map it to a Secret",
+		"VirtualNode.listeners[].tls.certificate.acm", "VirtualGateway.listeners[].tls.certificate.acm"),
+	otherwise("V2", "the mesh's own authority is trusted in place of the ARN, unless MeshSettings map it to a Secret",
+		"VirtualNode.backendDefaults.clientPolicy.tls.validation.trust.acm", "VirtualNode.backends[].virtualService.clientPolicy.tls.validation.trust.acm",
+		"VirtualGateway.backendDefaults.clientPolicy.tls.validation.trust.acm", "VirtualGateway.listeners[].tls.validation.trust.acm"),
+	otherwise("V3", "a proxy can write /dev/stdout, /dev/stderr and files in /tmp; for any other path it writes /dev/stdout",
+		"VirtualNode.logging.accessLog.file.path", "VirtualGateway.logging.accessLog.file.path"),
+	without("V4", "the meshes of a group's members count, not the group's own, as in App Mesh", "BackendGroup.meshRef"),
+	otherwise("V5", "the instances are the ready pods of the nodes that name the same Cloud Map service, without AWS Cloud Map", "VirtualNode.serviceDiscovery.awsCloudMap"),
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Generates what follows from the Go types: deep copies and CRDs.
+# Generates what follows from the Go types: deep copies, CRDs and the reference of the kinds.
 #
 #   hack/tools/generate.sh           writes the generated files
 #   hack/tools/generate.sh verify    fails, with a diff, if they are not what the types say
@@ -19,16 +19,21 @@ generate() { # $1: folder that receives the CRDs, $2: folder with one folder per
   "${generator[@]}" crd paths=./api/... "output:crd:dir=$1"
 }
 
+document() { go run ./test/fields/cmd/fields --docs "$1"; }
+
 case "${1:-write}" in
 write)
   generate config/crd/bases api
+  document docs
   ;;
 verify)
   fresh=$(mktemp -d)
   trap 'rm -rf "$fresh"' EXIT
   mkdir "$fresh/crd" "$fresh/api"
   generate "$fresh/crd" "$fresh/api"
+  document "$fresh/docs"
   ok=true
+  diff -ru docs/reference "$fresh/docs/reference" && diff -u docs/compatibility.md "$fresh/docs/compatibility.md" || ok=false
   diff -ru config/crd/bases "$fresh/crd" || ok=false
   for version in v1alpha1 v1beta2; do
     diff -u "api/$version/zz_generated.deepcopy.go" "$fresh/api/$version/zz_generated.deepcopy.go" || ok=false

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/test/golden"
 )
 
@@ -25,17 +26,14 @@ type Field struct {
 	Path string `json:"path"`
 	// Case is a golden file that notices the field; empty if none does.
 	Case string `json:"case,omitempty"`
-	// Without says why the field has no effect, in App Mesh as here.
-	Without string `json:"without,omitempty"`
+	// Effect is the plainest that any golden file shows.
+	Effect Effect `json:"effect"`
+	// Rule is that by which the field works otherwise than in App Mesh, or not at all; nil if there is none.
+	Rule *meshv1beta2.Rule `json:"rule,omitempty"`
 }
 
-// without are the fields that have no effect. That the block they stand in has none is told by a condition.
-var without = map[string]string{
-	"VirtualGateway.listeners[].healthCheck.healthyThreshold":   "nobody makes a gateway's own health check",
-	"VirtualGateway.listeners[].healthCheck.intervalMillis":     "nobody makes a gateway's own health check",
-	"VirtualGateway.listeners[].healthCheck.timeoutMillis":      "nobody makes a gateway's own health check",
-	"VirtualGateway.listeners[].healthCheck.unhealthyThreshold": "nobody makes a gateway's own health check",
-}
+// Without is true when the field has no effect in Envoy, and a rule says so.
+func (f Field) Without() bool { return f.Rule != nil && f.Rule.NoEffect }
 
 // kinds are the specs by kind.
 var kinds = map[string]any{
@@ -83,36 +81,51 @@ func leaves(t reflect.Type, path string, out *[]string) {
 	}
 }
 
-// Count finds a case for every field among the golden files of a folder.
-func Count(dir string) ([]Field, error) {
+// Count finds a case and the effect of every field among the golden files of a folder. The CRDs tell which values an enumeration has.
+func Count(dir string, crds Schemas) ([]Field, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
 	if err != nil || len(files) == 0 {
 		return nil, fmt.Errorf("no golden files in %s: %w", dir, errors.Join(err, io.EOF))
 	}
-	found := map[string]string{}
+	found := map[string]*Field{}
+	for _, path := range All() {
+		found[path] = &Field{Path: path, Rule: deviation(path)}
+	}
 	for _, path := range files {
 		f, err := golden.Parse(path)
 		if err != nil {
 			return nil, err
 		}
-		if err := inspect(f, found); err != nil {
+		if err := inspect(f, crds, found); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
 	var out []Field
 	for _, path := range All() {
-		out = append(out, Field{path, found[path], without[path]})
+		out = append(out, *found[path])
 	}
 	return out, nil
 }
 
-// inspect tries every leaf of a file's input that has no case yet.
-func inspect(f *golden.File, found map[string]string) error {
+// deviation returns the rule by which a field is not what it was in App Mesh.
+func deviation(path string) *meshv1beta2.Rule {
+	for _, r := range meshv1beta2.Rules() {
+		for _, f := range r.Fields {
+			if path == f || strings.HasPrefix(path, f+".") || strings.HasPrefix(path, f+"[]") {
+				return &r
+			}
+		}
+	}
+	return nil
+}
+
+// inspect changes every leaf of a file's input and looks at what comes out.
+func inspect(f *golden.File, crds Schemas, found map[string]*Field) error {
 	docs, err := documents(f.Files[0].Data)
 	if err != nil {
 		return err
 	}
-	want, err := outcome(f, docs)
+	want, before, err := outcome(f, docs)
 	if err != nil {
 		return err
 	}
@@ -124,16 +137,29 @@ func inspect(f *golden.File, found map[string]string) error {
 			continue
 		}
 		for _, l := range find(spec, kind) {
-			if found[l.path] != "" {
-				continue
+			field := found[l.path]
+			if field == nil {
+				return fmt.Errorf("%s is not a field", l.path)
 			}
-			for _, change := range l.changes() {
+			for _, change := range l.changes(crds) {
+				if field.Case != "" && len(field.Effect.Envoy) == 1 {
+					break // it cannot be said more plainly
+				}
 				change()
-				got, err := outcome(f, docs)
+				got, after, err := outcome(f, docs)
 				l.restore()
-				if err != nil || !maps.Equal(got, want) {
-					found[l.path] = name
-					break
+				if field.Case == "" && (err != nil || !maps.Equal(got, want)) {
+					field.Case = name
+				}
+				if err != nil {
+					continue // such a value cannot even be stored
+				}
+				e, err := compare(before, after)
+				if err != nil {
+					return err
+				}
+				if e.some() && e.plainer(field.Effect) {
+					field.Effect = e
 				}
 			}
 		}
@@ -142,27 +168,29 @@ func inspect(f *golden.File, found map[string]string) error {
 }
 
 // outcome is what the expected sections say of the documents. Messages are part of it: a field that only a message mentions is read.
-func outcome(f *golden.File, docs []map[string]any) (map[string]string, error) {
+func outcome(f *golden.File, docs []map[string]any) (map[string]string, *pipeline.Snapshot, error) {
 	var all bytes.Buffer
 	for _, d := range docs {
 		b, err := yaml.Marshal(d)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		all.WriteString("---\n")
 		all.Write(b)
 	}
 	s, err := f.Step(all.Bytes())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out := map[string]string{}
 	for _, section := range f.Files[1:] {
-		if out[section.Name], err = golden.Section(s, section.Name); err != nil {
-			return nil, err
+		text, err := golden.Section(s, section.Name)
+		if err != nil {
+			text = err.Error() // the group is gone
 		}
+		out[section.Name] = text
 	}
-	return out, nil
+	return out, s, nil
 }
 
 func documents(b []byte) ([]map[string]any, error) {
@@ -209,23 +237,34 @@ func (p place) set(v any) {
 
 func (p place) restore() { p.set(p.before) }
 
-// changes are other values, and the absence of the field.
-func (p place) changes() []func() {
+// changes are the absence of the field, and other values.
+func (p place) changes(crds Schemas) []func() {
 	var out []func()
 	if in, ok := p.in.(map[string]any); ok {
 		out = append(out, func() { delete(in, p.key) })
 	}
+	to := func(v any) { out = append(out, func() { p.set(v) }) }
 	switch v := p.before.(type) {
 	case map[string]any:
-		out = append(out, func() { p.set(map[string]any{"other": "labels"}) })
+		to(map[string]any{"other": "labels"})
+	case []any:
+		to(append(slices.Clone(v), v...)[1:])
 	case string:
-		out = append(out, func() { p.set(v + "x") })
+		schema, _, _ := crds.at(p.path)
+		for _, e := range schema.Enum {
+			if other := strings.Trim(string(e.Raw), `"`); other != v {
+				to(other)
+			}
+		}
+		if len(schema.Enum) == 0 {
+			to(v + "x")
+		}
 	case bool:
-		out = append(out, func() { p.set(!v) })
+		to(!v)
 	case float64:
-		out = append(out, func() { p.set(v + 1) })
+		to(v + 1)
 	case int64:
-		out = append(out, func() { p.set(v + 1) })
+		to(v + 1)
 	}
 	return out
 }

@@ -4,7 +4,11 @@ import "testing"
 
 // TestEveryFieldHasACase fails for a field that nobody would miss.
 func TestEveryFieldHasACase(t *testing.T) {
-	list, err := Count("../../pkg/pipeline/testdata")
+	crds, err := ReadSchemas("../../config/crd/bases")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := Count("../../pkg/pipeline/testdata", crds)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -13,11 +17,16 @@ func TestEveryFieldHasACase(t *testing.T) {
 		t.Errorf("%d leaf fields, App Mesh has %d", len(list), leaves)
 	}
 	for _, f := range list {
-		if f.Case == "" && f.Without == "" {
+		switch {
+		case f.Without() && len(f.Effect.Envoy) > 0:
+			t.Errorf("%s is said to have no effect, but it changes %v", f.Path, f.Effect.Envoy)
+		case !f.Without() && f.Case == "":
 			t.Errorf("no golden file would notice if %s were ignored", f.Path)
+		case !f.Without() && len(f.Effect.Envoy) == 0 && !f.Effect.Members:
+			t.Errorf("%s changes at most what conditions say; a rule should say so", f.Path)
 		}
-		if f.Case != "" && f.Without != "" {
-			t.Errorf("%s is said to have no effect, but %s notices it", f.Path, f.Case)
+		if _, _, ok := crds.at(f.Path); !ok {
+			t.Errorf("%s is not in the CRDs", f.Path)
 		}
 	}
 }

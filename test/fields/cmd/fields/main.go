@@ -1,7 +1,8 @@
 // Command fields prints which golden file would notice if a field of the API were ignored, and counts:
 //
-//	fields [--golden DIR] [-o table|json]
+//	fields [--golden DIR] [--crds DIR] [-o table|json] [--docs DIR]
 //
+// With --docs it writes the reference of the kinds and the table of compatibility into a folder instead.
 // Exit code 1 means that some field has no case.
 package main
 
@@ -10,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/aftermesh/aftermesh/test/fields"
@@ -17,19 +19,33 @@ import (
 
 func main() {
 	dir := flag.String("golden", "pkg/pipeline/testdata", "folder of the golden files")
+	schemas := flag.String("crds", "config/crd/bases", "folder of the CRDs")
 	format := flag.String("o", "table", "output: table or json")
+	docs := flag.String("docs", "", "folder to write the documentation to")
 	flag.Parse()
-	list, err := fields.Count(*dir)
+	crds, err := fields.ReadSchemas(*schemas)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fields:", err)
 		os.Exit(2)
+	}
+	list, err := fields.Count(*dir, crds)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fields:", err)
+		os.Exit(2)
+	}
+	if *docs != "" {
+		if err := write(*docs, fields.Pages(list, crds)); err != nil {
+			fmt.Fprintln(os.Stderr, "fields:", err)
+			os.Exit(2)
+		}
+		return
 	}
 	covered, without := 0, 0
 	for _, f := range list {
 		switch {
 		case f.Case != "":
 			covered++
-		case f.Without != "":
+		case f.Without():
 			without++
 		}
 	}
@@ -41,6 +57,19 @@ func main() {
 	if covered+without < len(list) {
 		os.Exit(1)
 	}
+}
+
+func write(dir string, pages map[string][]byte) error {
+	for name, page := range pages {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, page, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func show(list []fields.Field, format string) error {
@@ -55,8 +84,8 @@ func show(list []fields.Field, format string) error {
 		name := f.Case
 		switch {
 		case name != "":
-		case f.Without != "":
-			name = "no effect: " + f.Without
+		case f.Without():
+			name = "no effect: " + f.Rule.About
 		default:
 			name = "NONE"
 		}
