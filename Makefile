@@ -67,6 +67,14 @@ golden: ## Accept what the golden tests produce now; review the diff
 fields: ## Count the fields of the API that a golden file would miss
 	@go run ./test/fields/cmd/fields
 
+FUZZTIME ?= 1m
+
+.PHONY: fuzz
+fuzz: ## Look for input that breaks something, FUZZTIME=1m for each target; what is found is kept as a test
+	go test ./test/random -run '^$$' -fuzz FuzzManifests -fuzztime $(FUZZTIME)
+	go test ./test/random -run '^$$' -fuzz FuzzSets -fuzztime $(FUZZTIME)
+	go test ./pkg/admission -run '^$$' -fuzz FuzzWebhooks -fuzztime $(FUZZTIME)
+
 .PHONY: lint
 lint: ## Check style and the import arrows
 	@hack/test.sh lint

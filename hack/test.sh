@@ -20,7 +20,7 @@ verify() { hack/tools/generate.sh verify && go mod verify >/dev/null; }
 unit() { go test ./api/... ./pkg/... ./controllers/... ./test/cluster/... ./test/corpus/... ./test/echo/... ./test/random/... ./test/fields/...; }
 apiserver() { devcluster install && go test ./test/apiserver/... && CRDS="${CRDS:-}" go test ./test/crds/... ./test/webhook/... ./test/lifetime/...; }
 netns() { devcluster install && devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/netns/... ./test/replicas/...; }
-envoy() { devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/envoy/...; }
+envoy() { devcluster envoy 1.40.0 1.38.3 1.37.0 && go test -count=1 ./test/envoy/...; }
 # A choice of cases, of every kind; the whole collection is `make test-corpus`.
 cases=(howto-k8s-alb howto-k8s-egress howto-k8s-grpc howto-k8s-http2 eks-getting-started djapp-canary argo-rollouts-e2e
   argo-rollouts-route-types ctrl-admission-routes ctrl-it-gatewayroute ctrl-it-lifecycle howto-k8s-http-ingress-v2

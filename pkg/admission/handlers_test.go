@@ -43,7 +43,7 @@ spec: {namespaceSelector: {matchLabels: {mesh: m}}, gatewayRouteSelector: {match
 `
 
 // reader serves the objects of a YAML stream.
-func reader(t *testing.T, objects string) client.Reader {
+func reader(t testing.TB, objects string) client.Reader {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, meshv1beta2.AddToScheme} {
@@ -163,8 +163,18 @@ func decodeJSON(t *testing.T, data []byte) (value any) {
 	return value
 }
 
-// specOf applies the patch of a response as the API server does, and returns the spec.
+// specOf returns the spec as the patch of a response leaves it.
 func specOf(t *testing.T, raw []byte, resp admission.Response) []byte {
+	t.Helper()
+	var object struct{ Spec json.RawMessage }
+	if err := json.Unmarshal(patched(t, raw, resp), &object); err != nil {
+		t.Fatal(err)
+	}
+	return object.Spec
+}
+
+// patched applies the patch of a response as the API server does.
+func patched(t *testing.T, raw []byte, resp admission.Response) []byte {
 	t.Helper()
 	operations, err := json.Marshal(resp.Patches)
 	if err != nil {
@@ -178,11 +188,7 @@ func specOf(t *testing.T, raw []byte, resp admission.Response) []byte {
 	if err != nil {
 		t.Fatalf("%s: %v", operations, err)
 	}
-	var object struct{ Spec json.RawMessage }
-	if err := json.Unmarshal(out, &object); err != nil {
-		t.Fatal(err)
-	}
-	return object.Spec
+	return out
 }
 
 func TestMutatorDenies(t *testing.T) {

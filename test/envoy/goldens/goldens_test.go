@@ -18,8 +18,8 @@ import (
 	"github.com/aftermesh/aftermesh/test/golden"
 )
 
-// versions are the oldest and the newest Envoy supported.
-var versions = []string{"1.37.0", "1.40.0"}
+// versions are the oldest and the newest Envoy supported, and one between.
+var versions = []string{"1.37.0", "1.38.3", "1.40.0"}
 
 func TestEnvoyTakesEveryGolden(t *testing.T) {
 	t.Parallel()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/xds"
 	"github.com/aftermesh/aftermesh/test/cluster"
+	"github.com/aftermesh/aftermesh/test/golden"
 	"github.com/aftermesh/aftermesh/test/random"
 	"github.com/aftermesh/aftermesh/test/sds"
 )
@@ -29,6 +31,9 @@ var (
 	sets = flag.Int("sets", 40, "how many sets each Envoy gets")
 	seed = flag.Uint64("seed", 1, "seed of the first set")
 )
+
+// versions are the newest and the oldest Envoy supported.
+var versions = []string{"1.40.0", "1.37.0"}
 
 const inside = "AFTERMESH_NAMESPACE"
 
@@ -54,33 +59,82 @@ func (anybody) Authenticate(context.Context, *corev3.Node) (xds.Proxy, error) {
 }
 
 func TestEnvoyRefusesNoRandomSet(t *testing.T) {
-	for _, version := range []string{"1.40.0", "1.37.0"} {
+	for _, version := range versions {
 		t.Run(version, func(t *testing.T) { feed(t, version) })
+	}
+}
+
+func TestEnvoyRefusesNoGolden(t *testing.T) {
+	files, err := filepath.Glob("../../../pkg/pipeline/testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden files: %v", err)
+	}
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			dir := t.TempDir()
+			probe := probe{cache: start(t, dir, version)}
+			for _, file := range files {
+				g, err := golden.Parse(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				snapshot, err := g.Step(inDir(g.Files[0].Data, dir))
+				if err != nil {
+					t.Fatal(err)
+				}
+				probe.give(t, filepath.Base(file), snapshot)
+			}
+			t.Logf("%d configurations of %d files", probe.given, len(files))
+		})
+	}
+}
+
+// path is where manifests have a certificate, a key or the trust in a file.
+var path = regexp.MustCompile(`((?:certificateChain|privateKey): )"?/[^,}\s"]+"?`)
+
+// inDir lets manifests read the files of the folder.
+func inDir(manifests []byte, dir string) []byte {
+	return path.ReplaceAllFunc(manifests, func(m []byte) []byte {
+		name := "tls.crt"
+		if bytes.HasPrefix(m, []byte("privateKey")) {
+			name = "tls.key"
+		}
+		key, _, _ := bytes.Cut(m, []byte(" "))
+		return fmt.Appendf(nil, "%s %s", key, filepath.Join(dir, name))
+	})
+}
+
+// probe gives one Envoy configuration after configuration.
+type probe struct {
+	cache *xds.Cache
+	given int
+}
+
+// give publishes the set of every group and waits until Envoy has taken it.
+func (p *probe) give(t *testing.T, what string, snapshot *pipeline.Snapshot) {
+	t.Helper()
+	for _, id := range slices.Sorted(maps.Keys(snapshot.Sets)) {
+		p.given++
+		set := snapshot.Sets[id]
+		p.cache.Publish(&xds.Snapshot{Seq: uint64(p.given), Sets: map[string]*xds.Set{"probe": set}, GroupOf: func(proxy string) (string, bool) { return proxy, true }})
+		if err := settled(p.cache, set.Version); err != nil {
+			t.Fatalf("%s: group %s: %v", what, id, err)
+		}
 	}
 }
 
 func feed(t *testing.T, version string) {
 	dir := t.TempDir()
-	cache := start(t, dir, version)
-	seq, given := uint64(0), 0
+	probe := probe{cache: start(t, dir, version)}
 	for i := range *sets {
 		s := *seed + uint64(i)
 		g := random.New(s)
 		g.Certificates = dir
-		snapshot := pipeline.New(nil, time.Now).Step(g.Objects())
-		for _, id := range slices.Sorted(maps.Keys(snapshot.Sets)) {
-			seq++
-			given++
-			set := snapshot.Sets[id]
-			cache.Publish(&xds.Snapshot{Seq: seq, Sets: map[string]*xds.Set{"probe": set}, GroupOf: func(p string) (string, bool) { return p, true }})
-			if err := settled(cache, set.Version); err != nil {
-				t.Fatalf("seed %d: group %s: %v", s, id, err)
-			}
-		}
+		probe.give(t, fmt.Sprintf("seed %d", s), pipeline.New(nil, time.Now).Step(g.Objects()))
 	}
-	t.Logf("%d configurations of %d sets", given, *sets)
-	if given < *sets {
-		t.Errorf("only %d configurations in %d sets: they prove little", given, *sets)
+	t.Logf("%d configurations of %d sets", probe.given, *sets)
+	if probe.given < *sets {
+		t.Errorf("only %d configurations in %d sets: they prove little", probe.given, *sets)
 	}
 }
 
