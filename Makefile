@@ -67,6 +67,10 @@ golden: ## Accept what the golden tests produce now; review the diff
 fields: ## Count the fields of the API that a golden file would miss
 	@go run ./test/fields/cmd/fields
 
+.PHONY: steady
+steady: ## Count requests lost while the mesh changes and while Flagger and Argo Rollouts work: [ARGS="--scenario changes"]
+	@go run ./test/steady $(ARGS)
+
 FUZZTIME ?= 1m
 
 .PHONY: fuzz
