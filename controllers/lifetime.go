@@ -80,7 +80,7 @@ func (w *lifetimeWriter) NeedLeaderElection() bool { return true }
 // Start writes until ctx ends: at every change, soon again while something is under way, and every minute in any case.
 func (w *lifetimeWriter) Start(ctx context.Context) error {
 	w.lives, w.refilled, w.budget = map[types.UID]*life{}, time.Now(), lifetimeWrites
-	const rest = 20 * time.Millisecond
+	const rest = 60 * time.Millisecond
 	for {
 		pause := reminder
 		if w.pass(ctx) {
@@ -99,7 +99,7 @@ func (w *lifetimeWriter) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(rest): // what changes together is looked at together
+		case <-time.After(rest): // what changes together is looked at together, and proxies come first
 		}
 	}
 }

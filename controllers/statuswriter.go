@@ -30,9 +30,10 @@ const (
 	settling = 400 * time.Millisecond
 	// election is how long after taking the lead nothing is lowered: streams may not have found their way to a replica yet.
 	election = 30 * time.Second
-	// gather merges the acknowledgements of many proxies into one computation; with much to compute it is gatherFactor times
-	// as long as the last one took, at most gatherMost, so that statuses never take more than a quarter of a core.
-	gather       = 15 * time.Millisecond
+	// gather merges the acknowledgements of many proxies into one computation, and lets the proxies have the processor first; with
+	// much to compute it is gatherFactor times as long as the last one took, at most gatherMost, so that statuses never take
+	// more than a quarter of a core.
+	gather       = 50 * time.Millisecond
 	gatherFactor = 3
 	gatherMost   = 300 * time.Millisecond
 	// recheck is how long a difference that was put off may wait.

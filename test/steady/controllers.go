@@ -15,7 +15,7 @@ import (
 // controller is a program of another project, built from its Go module.
 type controller struct {
 	name, module, version, command string
-	// crds are the files of the module that define its kinds.
+	// crds is a pattern of the files of the module that define its kinds.
 	crds string
 	// args follow --kubeconfig FILE.
 	args []string
@@ -27,8 +27,8 @@ var (
 		args: []string{"-mesh-provider=appmesh:v1beta2", "-namespace=steady-flagger", "-port=18080", "-metrics-server=http://127.0.0.1:1", "-log-level=info"},
 	}
 	rollouts = controller{
-		name: "argo-rollouts", module: "github.com/argoproj/argo-rollouts", version: "v1.10.1", command: "./cmd/rollouts-controller", crds: "manifests/crds",
-		args: []string{"--leader-elect=false", "--namespaced", "--namespace=steady-argo", "--metricsport=18090", "--healthzPort=18091"},
+		name: "argo-rollouts", module: "github.com/argoproj/argo-rollouts", version: "v1.10.1", command: "./cmd/rollouts-controller", crds: "manifests/crds/*-crd.yaml",
+		args: []string{"--leader-elect=false", "--namespaced", "--namespace=steady-argo", "--metricsPort=18090", "--healthzPort=18091"},
 	}
 )
 
@@ -47,7 +47,11 @@ func (s *stage) start(ctx context.Context, c controller) error {
 			return fmt.Errorf("build %s: %w", c.name, err)
 		}
 	}
-	if _, err := s.kubectl.Run(ctx, "apply", "--server-side", "--force-conflicts", "-f", filepath.Join(source, c.crds)); err != nil {
+	crds, err := filepath.Glob(filepath.Join(source, c.crds))
+	if err != nil || len(crds) == 0 {
+		return fmt.Errorf("%s has no %s", c.module, c.crds)
+	}
+	if _, err := s.kubectl.Run(ctx, "apply", "--server-side", "--force-conflicts", "-f", strings.Join(crds, ",")); err != nil {
 		return err
 	}
 	log, err := os.Create(s.layout.Cache(c.name + ".log"))
