@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -112,7 +113,8 @@ var foreignProxies = []string{"istio-proxy", "linkerd-proxy"}
 //
 //  1. disabled: untouched, nothing else is looked at.
 //  2. Selectors are evaluated; an unusable one denies, and so do two matches of a kind or one of each.
-//  3. Nothing matches: denied when enabled, otherwise untouched, unless only Argo's hash keeps a node from matching.
+//  3. Nothing matches: where only Argo's hash keeps a node from matching, the pod counts as that node's; else it is denied when
+//     enabled, and otherwise untouched.
 //  4. A pod that must not be redirected (host network, Windows, another mesh's proxy) is left alone.
 func Decide(pod *corev1.Pod, o Objects) Decision {
 	d := decider{pod: pod, objects: o, name: podName(o.Namespace, pod)}
@@ -139,7 +141,7 @@ func Decide(pod *corev1.Pod, o Objects) Decision {
 		d.warn("%s selects the pod, but %s: it runs outside the mesh", d.target, reason)
 		return d.untouched("%s", reason)
 	}
-	return Decision{Outcome: Injected, Target: d.target, Reason: "injected as " + d.target.String(), Warnings: d.warnings}
+	return Decision{Outcome: Injected, Target: d.target, Reason: "injected as " + d.target.String() + d.except, Unsure: d.except != "", Warnings: d.warnings}
 }
 
 // decider carries one decision through its steps.
@@ -150,7 +152,9 @@ type decider struct {
 	mode      mode
 	annotated bool
 	target    Target
-	warnings  []string
+	// except says what the target's selector asks for that the pod does not have yet.
+	except   string
+	warnings []string
 }
 
 func (d *decider) warn(format string, args ...any) {
@@ -199,7 +203,9 @@ func (d *decider) match() (Decision, bool) {
 		d.target.Gateway, ref = gateways[0], gateways[0].Spec.MeshRef
 	}
 	if ref == nil {
-		return unsure(d.unmatched())
+		if ref = d.waitForArgo(); ref == nil {
+			return unsure(d.unmatched())
+		}
 	}
 	if d.target.Mesh = findMesh(d.objects.Meshes, ref); d.target.Mesh == nil {
 		return unsure(d.denied("%s belongs to Mesh %s, which does not exist", d.target, ref.Name))
@@ -219,39 +225,46 @@ func (d *decider) unmatched() Decision {
 	if d.mode == enabled {
 		return d.denied("sidecarInject enabled but no matching VirtualNode or VirtualGateway found%s", hint)
 	}
-	if waiting := d.waitingForArgo(); len(waiting) > 0 {
-		return d.denied("VirtualNode %s selects pod %s except for the label %s, which Argo Rollouts has yet to write into its podSelector; "+
-			"the pod is refused so that it does not run outside the mesh, and its ReplicaSet tries again", names(waiting), d.name, argoHashLabel)
-	}
 	d.warn("namespace %s takes part in injection, but no VirtualNode or VirtualGateway selects pod %s: it runs outside the mesh%s",
 		d.objects.Namespace, d.name, hint)
 	return d.untouched("no matching VirtualNode or VirtualGateway found%s", hint)
 }
 
-// waitingForArgo lists the nodes that would select the pod if their selector did not name another hash of Argo's. A selector
-// that names nothing but the hash says too little about which pods are meant.
-func (d *decider) waitingForArgo() []*meshv1beta2.VirtualNode {
+// waitForArgo takes the oldest node that would select the pod if its selector did not name another hash of Argo's, and returns its
+// mesh; nil if there is none. A selector that names nothing but the hash says too little about which pods are meant.
+//
+// Argo Rollouts writes the hash of a first deployment only when its pods are available: to refuse them would be for ever, and to
+// leave them alone would leave them outside. Until the hash is there no node has them as endpoints.
+func (d *decider) waitForArgo() *meshv1beta2.MeshReference {
 	if _, ok := d.pod.Labels[argoHashLabel]; !ok {
 		return nil
 	}
-	waiting, err := selected(d.objects.VirtualNodes, d.objects.Namespace, d.pod, func(n *meshv1beta2.VirtualNode) *metav1.LabelSelector {
-		if n.Spec.PodSelector == nil {
-			return nil
-		}
-		selector := n.Spec.PodSelector.DeepCopy()
-		delete(selector.MatchLabels, argoHashLabel)
-		selector.MatchExpressions = slices.DeleteFunc(selector.MatchExpressions, func(r metav1.LabelSelectorRequirement) bool {
-			return r.Key == argoHashLabel
-		})
-		if len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
-			return nil
-		}
-		return selector
-	})
-	if err != nil {
+	waiting, err := selected(d.objects.VirtualNodes, d.objects.Namespace, d.pod, selectorWithoutHash)
+	if err != nil || len(waiting) == 0 {
 		return nil // the whole selectors were usable
 	}
-	return waiting
+	oldest := slices.MinFunc(waiting, func(x, y *meshv1beta2.VirtualNode) int {
+		return cmp.Or(x.CreationTimestamp.Compare(y.CreationTimestamp.Time), cmp.Compare(x.Name, y.Name))
+	})
+	if oldest.Spec.MeshRef != nil {
+		d.target, d.except = Target{Node: oldest}, ", until Argo Rollouts writes the label "+argoHashLabel+" of the pod into the podSelector of a node"
+	}
+	return oldest.Spec.MeshRef
+}
+
+func selectorWithoutHash(n *meshv1beta2.VirtualNode) *metav1.LabelSelector {
+	if n.Spec.PodSelector == nil {
+		return nil
+	}
+	selector := n.Spec.PodSelector.DeepCopy()
+	delete(selector.MatchLabels, argoHashLabel)
+	selector.MatchExpressions = slices.DeleteFunc(selector.MatchExpressions, func(r metav1.LabelSelectorRequirement) bool {
+		return r.Key == argoHashLabel
+	})
+	if len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
+		return nil
+	}
+	return selector
 }
 
 // obstacle says why a pod must not get a proxy although it is selected; empty if nothing stands against it.

@@ -242,9 +242,15 @@ var decisionCases = []decisionCase{
 		reason:  "the pod already has the proxy istio-proxy of another mesh", warning: "outside the mesh",
 	},
 	{
-		name:    "a selector that waits for Argo's hash",
-		changes: []change{namespace(""), labelled(argoHashLabel, "new"), node("stable", matching("app", "front", argoHashLabel, "old"))},
-		outcome: Denied, unsure: true, reason: "VirtualNode demo/stable selects pod demo/p except for the label rollouts-pod-template-hash, …",
+		name: "selectors that wait for Argo's hash",
+		changes: []change{namespace(""), labelled(argoHashLabel, "new"), node("stable", matching("app", "front", argoHashLabel, "old")),
+			node("canary", matching("app", "front", argoHashLabel, "other"))},
+		outcome: Injected, unsure: true, reason: "injected as VirtualNode demo/canary, until Argo Rollouts writes the label rollouts-pod-template-hash of the pod into the podSelector of a node",
+	},
+	{
+		name:    "a selector that waits for Argo's hash, with injection enabled",
+		changes: []change{labelled(argoHashLabel, "new"), node("stable", matching("app", "front", argoHashLabel, "old"))},
+		outcome: Injected, unsure: true, reason: "injected as VirtualNode demo/stable, until Argo Rollouts writes the label rollouts-pod-template-hash of the pod into the podSelector of a node",
 	},
 	{
 		name:    "a selector of nothing but Argo's hash says too little",

@@ -31,6 +31,12 @@ func (s *stage) apply(ctx context.Context, name string) error {
 	return err
 }
 
+// fresh removes what an earlier run left of a namespace.
+func (s *stage) fresh(ctx context.Context, namespace string) error {
+	_, err := s.kubectl.Run(ctx, "delete", "namespace", namespace, "--ignore-not-found", "--timeout=120s")
+	return err
+}
+
 // rolled waits until deployments run.
 func (s *stage) rolled(ctx context.Context, namespace string, names ...string) error {
 	for _, name := range names {
@@ -65,6 +71,9 @@ func (s *stage) route(ctx context.Context, a string, wa int, b string, wb int) e
 
 // changes edits a mesh in every way that must not cost a request.
 func (s *stage) changes(ctx context.Context) error {
+	if err := s.fresh(ctx, changesNamespace); err != nil {
+		return err
+	}
 	if err := s.apply(ctx, "changes.yaml"); err != nil {
 		return err
 	}

@@ -108,6 +108,9 @@ const share = 3
 // flagger lets Flagger make the nodes, the routers and the services of a Deployment, and take a new version to its end.
 func (s *stage) flagger(ctx context.Context) error {
 	const namespace = "steady-flagger"
+	if err := s.fresh(ctx, namespace); err != nil {
+		return err
+	}
 	if err := s.start(ctx, flagger); err != nil {
 		return err
 	}
@@ -141,6 +144,9 @@ func (s *stage) flagger(ctx context.Context) error {
 // argo lets Argo Rollouts move weights and selectors, and promote a new version.
 func (s *stage) argo(ctx context.Context) error {
 	const namespace = "steady-argo"
+	if err := s.fresh(ctx, namespace); err != nil {
+		return err
+	}
 	if err := s.apply(ctx, "argo-namespace.yaml"); err != nil {
 		return err
 	}
