@@ -17,23 +17,23 @@ import (
 type step struct {
 	file  string
 	green float64
-	// requests are so many that a share outside of tolerance is not chance: five standard deviations.
-	requests int
+	// tolerance of the share, in parts of one: requests and verdict both follow from it.
+	tolerance float64
 }
 
 const (
-	// tolerance of a share, in parts of one.
-	tolerance = 0.03
+	// tolerance is the bar of the demo; quickTolerance that of a quick run, which makes fewer requests.
+	tolerance, quickTolerance = 0.03, 0.06
 	// settled is the bar for a change: kubectl has returned, and every proxy has acknowledged.
 	settled = time.Second
 	// rate is the least load under which the weights must change without a failure, in requests per second.
 	rate = 200
 )
 
-// needed returns how many requests make five standard deviations of a share fit into the tolerance.
-func needed(share, tolerance float64) int {
+// needed returns how many requests make five standard deviations of the share fit into the tolerance: a share outside of it is not chance.
+func (s step) needed() int {
 	const deviations = 5
-	n := share * (1 - share) * deviations * deviations / (tolerance * tolerance)
+	n := s.green * (1 - s.green) * deviations * deviations / (s.tolerance * s.tolerance)
 	const least = 1000
 	return max(least, int(math.Ceil(n)))
 }
@@ -69,14 +69,14 @@ func (d *demo) canary(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	steps := []step{{"router-90-10.yaml", 0.1, 0}, {"router-50-50.yaml", 0.5, 0}, {"router-0-100.yaml", 1, 0}}
+	bar := tolerance
+	if d.quick {
+		bar = quickTolerance
+	}
+	steps := []step{{"router-90-10.yaml", 0.1, bar}, {"router-50-50.yaml", 0.5, bar}, {"router-0-100.yaml", 1, bar}}
 	fmt.Fprintf(d.out, "\n  %-14s %9s %7s %7s %7s %9s %12s\n", "kubectl apply", "requests", "blue", "green", "failed", "per sec", "programmed")
 	var missed []error
 	for _, s := range steps {
-		s.requests = needed(s.green, tolerance)
-		if d.quick {
-			s.requests = needed(s.green, 2*tolerance)
-		}
 		if err := d.move(ctx, s); err != nil {
 			if ctx.Err() != nil {
 				return err
@@ -126,12 +126,12 @@ func (d *demo) move(ctx context.Context, s step) error {
 		failed := now.failures() - from.failures()
 		fmt.Fprintf(d.out, "\r  %-14s %9d %6.1f%% %6.1f%% %7d %9.0f %9d ms", strings.TrimSuffix(strings.TrimPrefix(s.file, "router-"), ".yaml"), n,
 			share(blue, n), share(green, n), failed, float64(n)/time.Since(started).Seconds(), took.Milliseconds())
-		if n >= s.requests {
+		if n >= s.needed() {
 			fmt.Fprintln(d.out)
 			return s.judge(green, n, took)
 		}
 		if time.Since(started) > patience {
-			return fmt.Errorf("%s: only %d of %d requests in %s", s.file, n, s.requests, patience)
+			return fmt.Errorf("%s: only %d of %d requests in %s", s.file, n, s.needed(), patience)
 		}
 		time.Sleep(time.Second)
 	}
@@ -145,8 +145,8 @@ func share(part, all int) float64 {
 // judge compares a step with its bars.
 func (s step) judge(green, n int, took time.Duration) error {
 	var missed []error
-	if got := float64(green) / float64(n); math.Abs(got-s.green) > tolerance {
-		missed = append(missed, fmt.Errorf("%s: green answered %.1f %%, expected %.0f ± %.0f", s.file, 100*got, 100*s.green, 100*tolerance))
+	if got := float64(green) / float64(n); math.Abs(got-s.green) > s.tolerance {
+		missed = append(missed, fmt.Errorf("%s: green answered %.1f %%, expected %.0f ± %.0f", s.file, 100*got, 100*s.green, 100*s.tolerance))
 	}
 	if took > settled {
 		missed = append(missed, fmt.Errorf("%s: programmed after %s, the bar is %s", s.file, took, settled))
