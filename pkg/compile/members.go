@@ -74,7 +74,7 @@ func (b *builder) workloadOf(p *Pod, selecting []*node) string {
 func profileOf(p *Pod) mesh.Profile {
 	out := mesh.Profile{
 		IPv4: strings.Contains(p.Profile.IPFamilies, "4"), IPv6: strings.Contains(p.Profile.IPFamilies, "6"),
-		SDS: p.Profile.SDS, MetricExtension: p.Profile.MetricExtension,
+		SDS: p.Profile.SDS, MetricExtension: p.Profile.MetricExtension, Draining: p.Terminating,
 	}
 	if !out.IPv4 && !out.IPv6 {
 		for _, ip := range p.IPs {
@@ -105,12 +105,17 @@ func (b *builder) group(w *mesh.Workload, p mesh.Profile) string {
 	if p.MetricExtension {
 		extra = append(extra, "metrics")
 	}
+	if p.Draining {
+		extra = append(extra, "draining")
+	}
 	if len(extra) > 0 {
 		id += "?" + strings.Join(extra, "&")
 	}
 	if b.groups[id] == nil {
 		b.groups[id] = &mesh.Group{ID: id, Workload: w, Profile: p}
-		b.profileLacks(w, p)
+		if !p.Draining {
+			b.profileLacks(w, p)
+		}
 	}
 	return id
 }

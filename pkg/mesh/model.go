@@ -79,6 +79,8 @@ type Profile struct {
 	SDS bool
 	// MetricExtension is true when per-route statistics were asked for.
 	MetricExtension bool
+	// Draining is true while the pod is terminating: its proxy ends inbound HTTP connections, each at its next response.
+	Draining bool
 }
 
 // WorkloadID identifies a workload by App Mesh's names.

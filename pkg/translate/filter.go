@@ -38,6 +38,9 @@ func connectionManager(c chain, logs []*accesslogv3.AccessLog) (*hcmv3.HttpConne
 		MergeSlashes:                 true,
 		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_KEEP_UNCHANGED,
 	}
+	if c.Draining {
+		m.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxRequestsPerConnection: wrapperspb.UInt32(1)}
+	}
 	if c.WebSocket {
 		m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
 	}

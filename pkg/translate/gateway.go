@@ -36,7 +36,8 @@ func (b *builder) entrances() error {
 			Direct: true, Profile: bindProfile(b.g.Profile), AccessLog: w.AccessLog,
 			Chains: []chain{{
 				Name: fmt.Sprintf("ingress_%s_%d", l.Protocol, l.Port), Port: l.Port, StatPrefix: inboundStatPrefix(w, l),
-				Routes: inboundRoutes(l), WebSocket: l.Protocol == mesh.HTTP, TLS: l.TLS, Socket: b.g.Profile.SDS,
+				Routes: inboundRoutes(l), WebSocket: l.Protocol == mesh.HTTP, Draining: b.g.Profile.Draining,
+				TLS: l.TLS, Socket: b.g.Profile.SDS,
 			}},
 		}
 		if err := b.listener(in); err != nil {

@@ -30,6 +30,8 @@ type chain struct {
 	// Routes names a route configuration and makes the chain speak HTTP; WebSocket upgrades are allowed if said so.
 	Routes    string
 	WebSocket bool
+	// Draining chains close each HTTP connection after one request.
+	Draining bool
 	// TLS encrypts the chain; a permissive one becomes two chains. Socket says whether the pod has a provider of secrets.
 	TLS    *mesh.ServerTLS
 	Socket bool

@@ -24,7 +24,7 @@ func inboundInput(g *mesh.Group) *listenerInput {
 			StatPrefix: inboundStatPrefix(w, l), TLS: l.TLS, Socket: g.Profile.SDS,
 		}
 		if l.Protocol.IsHTTP() {
-			c.Routes, c.WebSocket = inboundRoutes(l), l.Protocol == mesh.HTTP
+			c.Routes, c.WebSocket, c.Draining = inboundRoutes(l), l.Protocol == mesh.HTTP, g.Profile.Draining
 		} else {
 			c.Clusters = []mesh.Target{{Cluster: localCluster(w.ID, l), Weight: 1, Destination: &mesh.Destination{}}}
 			c.Idle = l.Timeout.Idle
