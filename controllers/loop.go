@@ -64,6 +64,7 @@ func (l *loop) observe(s *pipeline.Snapshot, took time.Duration) {
 	stageSeconds.WithLabelValues("pass").Observe(took.Seconds())
 	groupCount.Set(float64(len(s.Sets)))
 	problemCount.Set(float64(len(s.Result.Problems)))
+	countOutside(s.Result.Outside)
 	for group, err := range s.Failed {
 		l.log.Error(err, "Group kept its last configuration", "group", group)
 		failedGroups.Inc()

@@ -95,12 +95,13 @@ type operator struct {
 	wake       chan struct{} // of the status writer
 	stir       chan struct{} // of the lifetime writer
 	sign       chan struct{} // of the signer
+	look       chan struct{} // of the watchman
 	served     chan struct{} // closed after the first pass
 }
 
 // Run serves until ctx ends. The error says what kept it from starting or made it stop.
 func Run(ctx context.Context, cfg *rest.Config, o Options, log logr.Logger) error {
-	op := &operator{Options: o, log: log, wake: make(chan struct{}, 1), stir: make(chan struct{}, 1), sign: make(chan struct{}, 1), served: make(chan struct{})}
+	op := &operator{Options: o, log: log, wake: make(chan struct{}, 1), stir: make(chan struct{}, 1), sign: make(chan struct{}, 1), look: make(chan struct{}, 1), served: make(chan struct{})}
 	steps := []struct {
 		what string
 		do   func(context.Context, *rest.Config) error
@@ -264,6 +265,7 @@ func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
 		}
 		op.signal()
 		wakeUp(op.sign)
+		wakeUp(op.look)
 	}})
 }
 
@@ -306,6 +308,7 @@ func (op *operator) writeStatuses(context.Context, *rest.Config) error {
 			objects: func() *compile.Objects { return lifetime.Serve(op.source.Objects()) }, revised: op.source.Revised, snapshot: op.pipeline.Last, proxies: op.proxyStates, wake: op.wake, arn: op.ARN,
 		}),
 		op.manager.Add(everywhere(op.forwardSignals)),
+		op.manager.Add(&watchman{recorder: op.manager.GetEventRecorder("aftermesh"), snapshot: op.pipeline.Last, wake: op.look}),
 	)
 }
 

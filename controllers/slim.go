@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
@@ -9,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/inject"
 )
 
 // slimPod keeps of a pod what source and authentication read. Ten thousand pods would otherwise take most of the memory.
@@ -21,7 +24,7 @@ func slimPod(obj any) (any, error) {
 		Name: p.Name, Namespace: p.Namespace, UID: p.UID, ResourceVersion: p.ResourceVersion,
 		Labels: p.Labels, DeletionTimestamp: p.DeletionTimestamp,
 	}}
-	for _, k := range []string{meshv1beta2.AnnotationNode, meshv1beta2.AnnotationProfile} {
+	for _, k := range []string{meshv1beta2.AnnotationNode, meshv1beta2.AnnotationProfile, meshv1beta2.LabelInject} {
 		if v, ok := p.Annotations[k]; ok {
 			if out.Annotations == nil {
 				out.Annotations = map[string]string{}
@@ -29,6 +32,7 @@ func slimPod(obj any) (any, error) {
 			out.Annotations[k] = v
 		}
 	}
+	out.Spec.OS = p.Spec.OS
 	out.Spec.NodeName, out.Spec.ServiceAccountName, out.Spec.HostNetwork = p.Spec.NodeName, p.Spec.ServiceAccountName, p.Spec.HostNetwork
 	out.Spec.InitContainers, out.Spec.Containers = slimContainers(p.Spec.InitContainers), slimContainers(p.Spec.Containers)
 	out.Status.Phase, out.Status.PodIPs = p.Status.Phase, p.Status.PodIPs
@@ -40,7 +44,7 @@ func slimPod(obj any) (any, error) {
 	return out, nil
 }
 
-// slimContainers keeps the named ports.
+// slimContainers keeps the named ports, and the containers whose names decide about injection.
 func slimContainers(list []corev1.Container) []corev1.Container {
 	var out []corev1.Container
 	for _, c := range list {
@@ -50,7 +54,7 @@ func slimContainers(list []corev1.Container) []corev1.Container {
 				ports = append(ports, p)
 			}
 		}
-		if len(ports) > 0 {
+		if len(ports) > 0 || slices.Contains(inject.Proxies(), c.Name) {
 			out = append(out, corev1.Container{Name: c.Name, Ports: ports})
 		}
 	}
@@ -71,5 +75,5 @@ func serverVersion(cfg *rest.Config) (string, error) {
 
 // collectors are the operator's own metrics.
 func collectors() []prometheus.Collector {
-	return []prometheus.Collector{stageSeconds, groupCount, problemCount, failedGroups}
+	return []prometheus.Collector{stageSeconds, groupCount, problemCount, failedGroups, podsOutside}
 }

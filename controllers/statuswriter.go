@@ -250,16 +250,19 @@ func (w *statusWriter) write(ctx context.Context, m *memory, d *status.Desired, 
 
 // tell records events where an object was refused or taken again.
 func (w *statusWriter) tell(before, after meshv1beta2.Object) {
-	for _, kind := range []string{meshv1beta2.ConditionAccepted, meshv1beta2.ConditionResolvedRefs, meshv1beta2.ConditionProgrammed} {
+	for _, kind := range []string{meshv1beta2.ConditionAccepted, meshv1beta2.ConditionResolvedRefs, meshv1beta2.ConditionProgrammed, meshv1beta2.ConditionInjected} {
 		had := meshv1beta2.FindCondition(*before.Common().Conditions, kind)
 		has := meshv1beta2.FindCondition(*after.Common().Conditions, kind)
+		if has == nil {
+			continue // only nodes and gateways are injected
+		}
 		wasFalse := had != nil && had.Status == metav1.ConditionFalse
 		switch {
 		case has.Status == metav1.ConditionFalse && kind == meshv1beta2.ConditionProgrammed && has.Reason != meshv1beta2.ReasonProxyRejected:
 			// That proxies are on their way is a state, not a moment.
 		case has.Status == metav1.ConditionFalse && (!wasFalse || had.Reason != has.Reason):
 			reason := "ReconcileError"
-			if has.Reason == meshv1beta2.ReasonProxyRejected {
+			if has.Reason == meshv1beta2.ReasonProxyRejected || has.Reason == meshv1beta2.ReasonPodsOutside {
 				reason = has.Reason
 			}
 			w.recorder.Eventf(after, nil, corev1.EventTypeWarning, reason, "Compile", "%s: %s", has.Reason, has.Message)

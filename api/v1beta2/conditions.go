@@ -12,6 +12,10 @@ const (
 	ConditionReady = "Ready"
 )
 
+// ConditionInjected is on nodes and gateways: every pod that they select has its proxy. Ready does not depend on it,
+// because it is no fault of the object.
+const ConditionInjected = "Injected"
+
 // App Mesh's own condition types, one per kind, for scripts that wait for them. They never depend on proxies.
 const (
 	ConditionMeshActive           = "MeshActive"
@@ -43,6 +47,10 @@ const (
 	ReasonNoProxies = "NoProxies"
 	// ReasonPending goes with Programmed=False or Unknown while proxies have yet to acknowledge.
 	ReasonPending = "Pending"
+	// ReasonInjected goes with Injected=True.
+	ReasonInjected = "Injected"
+	// ReasonPodsOutside goes with Injected=False: pods run without a proxy although they should have one.
+	ReasonPodsOutside = "PodsOutside"
 	// ReasonReady goes with Ready=True.
 	ReasonReady = "Ready"
 	// ReasonUnknown goes with status Unknown when nothing can be said yet, for example before the first proxy connected.

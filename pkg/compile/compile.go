@@ -24,6 +24,14 @@ type Result struct {
 	Certificates []CertificateRequest
 	// Names maps each object that has a mesh to its place in it, for identifiers and tables.
 	Names map[mesh.Object]Place
+	// Outside are the pods that run without a proxy although they should have one, sorted by namespace and name.
+	Outside []Outsider
+}
+
+// Outsider is a pod outside of the mesh. Object is the node or gateway that selects it, empty if none does.
+type Outsider struct {
+	Pod    *Pod
+	Object mesh.Object
 }
 
 // Place is the mesh and the effective name of an object.
@@ -148,6 +156,7 @@ type builder struct {
 	virtualOf   map[nameKey]*virtualService
 	groupOf     map[types.NamespacedName]*meshv1beta2.BackendGroup
 	policies    policies
+	outside     []Outsider
 	// issued are the listener certificates that the mesh's own authority stands in for, by workload.
 	issued map[mesh.WorkloadID]mesh.Object
 	// alike are the meshes in which two services may stand for one host.
@@ -211,7 +220,7 @@ func (b *builder) seal() *Result {
 	slices.SortFunc(m.Groups, func(x, y *mesh.Group) int { return cmp.Compare(x.ID, y.ID) })
 	slices.SortFunc(m.Proxies, func(x, y mesh.Proxy) int { return cmp.Compare(x.ID, y.ID) })
 	slices.SortFunc(b.problems, mesh.Problem.Compare)
-	return &Result{Model: m, Problems: slices.Compact(b.problems), Names: b.names, Certificates: b.certificateRequests()}
+	return &Result{Model: m, Problems: slices.Compact(b.problems), Names: b.names, Certificates: b.certificateRequests(), Outside: b.outside}
 }
 
 // fingerprintWorkload covers the workload's own settings, its services by their fingerprints, and the settings of every

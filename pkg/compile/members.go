@@ -26,13 +26,14 @@ func (b *builder) assignMembers() {
 	selecting := map[*Pod][]*node{}
 	for _, n := range b.nodeOrder {
 		for _, p := range n.pods {
-			if p.Node != "" {
+			if p.Node != "" || b.wanted(p) {
 				selecting[p] = append(selecting[p], n)
 			}
 		}
 	}
 	for _, p := range b.in.Pods {
 		if p.Node == "" {
+			b.findOutside(p, selecting[p])
 			continue
 		}
 		w := byID[b.workloadOf(p, selecting[p])]

@@ -120,6 +120,10 @@ type Pod struct {
 	Node string
 	// Profile is what the injector recorded about the pod.
 	Profile meshv1beta2.Profile
+	// Injection is the pod's own word about injection, the annotation LabelInject; empty without one.
+	Injection string
+	// Exempt pods get no proxy whatever selects them; HasEnvoy says that the pod has a container of that name.
+	Exempt, HasEnvoy bool
 }
 
 // Service is the part of a Kubernetes Service that endpoints depend on.

@@ -268,24 +268,37 @@ func selectorWithoutHash(n *meshv1beta2.VirtualNode) *metav1.LabelSelector {
 }
 
 // obstacle says why a pod must not get a proxy although it is selected; empty if nothing stands against it.
-func (d *decider) obstacle() string {
-	if d.pod.Spec.OS != nil && d.pod.Spec.OS.Name == windows {
+func (d *decider) obstacle() string { return obstacle(d.pod, d.target.Gateway != nil) }
+
+func obstacle(pod *corev1.Pod, gateway bool) string {
+	if pod.Spec.OS != nil && pod.Spec.OS.Name == windows {
 		return "the pod runs on Windows, where there is no sidecar"
 	}
-	if d.pod.Spec.HostNetwork && d.target.Gateway == nil {
+	if pod.Spec.HostNetwork && !gateway {
 		return "the pod uses the host network, where redirection would take the traffic of the whole node"
 	}
-	for _, c := range d.pod.Spec.Containers {
-		if slices.Contains(foreignProxies, c.Name) {
-			return fmt.Sprintf("the pod already has the proxy %s of another mesh", c.Name)
-		}
-	}
-	for _, c := range d.pod.Spec.InitContainers {
-		if slices.Contains(foreignProxies, c.Name) {
-			return fmt.Sprintf("the pod already has the proxy %s of another mesh", c.Name)
+	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
+		for _, c := range list {
+			if slices.Contains(foreignProxies, c.Name) {
+				return fmt.Sprintf("the pod already has the proxy %s of another mesh", c.Name)
+			}
 		}
 	}
 	return ""
+}
+
+// Exempt is true for pods that get no proxy of ours whatever selects them, because they were told so or because it cannot be.
+func Exempt(pod *corev1.Pod) bool {
+	return parseMode(pod.Annotations[meshv1beta2.LabelInject]) == disabled || obstacle(pod, false) != ""
+}
+
+// Proxies are the names of containers by which Exempt and HasEnvoy judge.
+func Proxies() []string { return append([]string{envoyContainer}, foreignProxies...) }
+
+// HasEnvoy is true for pods with a container of the proxy's name: injected ones, gateways, and those that bring their own.
+func HasEnvoy(pod *corev1.Pod) bool {
+	named := func(c corev1.Container) bool { return c.Name == envoyContainer }
+	return slices.ContainsFunc(pod.Spec.Containers, named) || slices.ContainsFunc(pod.Spec.InitContainers, named)
 }
 
 func nodeSelector(n *meshv1beta2.VirtualNode) *metav1.LabelSelector       { return n.Spec.PodSelector }

@@ -9,6 +9,7 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/inject"
 )
 
 // podRow is what is kept of a pod; the service account is for the authentication of its proxy.
@@ -24,6 +25,8 @@ func convertPod(p *corev1.Pod) podRow {
 		Terminating: p.DeletionTimestamp != nil,
 		Running:     p.Status.Phase == corev1.PodRunning,
 		Node:        p.Annotations[meshv1beta2.AnnotationNode],
+		Injection:   p.Annotations[meshv1beta2.LabelInject],
+		Exempt:      inject.Exempt(p), HasEnvoy: inject.HasEnvoy(p),
 	}
 	for _, ip := range p.Status.PodIPs {
 		out.IPs = append(out.IPs, ip.IP)

@@ -56,6 +56,7 @@ type remembered struct {
 	problems []mesh.Problem
 	place    compile.Place
 	routes   []string
+	outside  []string
 	tally    tally
 	// kept is the generation that is served in place of the current one; 0 if none.
 	kept    int64
@@ -69,7 +70,7 @@ func (c *Computer) Compute(in Input) []*Desired {
 	out := make([]*Desired, 0, len(c.last))
 	for o := range in.Objects.All() {
 		id := mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
-		now := remembered{object: o, problems: p.problems[id], place: in.Result.Names[id], routes: p.routes[id], tally: p.count(id), kept: in.Result.Kept[id]}
+		now := remembered{object: o, problems: p.problems[id], place: in.Result.Names[id], routes: p.routes[id], outside: p.outside[id], tally: p.count(id), kept: in.Result.Kept[id]}
 		if was := c.last[id]; was != nil && was.equal(&now) {
 			next[id] = was
 		} else {
@@ -84,7 +85,7 @@ func (c *Computer) Compute(in Input) []*Desired {
 }
 
 func (r *remembered) equal(s *remembered) bool {
-	return r.object == s.object && r.kept == s.kept && r.tally == s.tally && r.place == s.place && slices.Equal(r.problems, s.problems) && slices.Equal(r.routes, s.routes)
+	return r.object == s.object && r.kept == s.kept && r.tally == s.tally && r.place == s.place && slices.Equal(r.problems, s.problems) && slices.Equal(r.routes, s.routes) && slices.Equal(r.outside, s.outside)
 }
 
 // status says what is true about the object.
@@ -99,6 +100,9 @@ func (r *remembered) status(id mesh.Object, arn ARN) *Desired {
 	d := &Desired{Object: r.object, ID: id, Conditions: []meshv1beta2.Condition{
 		accepted, resolved, programmed, ready(accepted, resolved, programmed), active(r.object, r.problems, r.kept != 0),
 	}}
+	if id.Kind == "VirtualNode" || id.Kind == "VirtualGateway" {
+		d.Conditions = append(d.Conditions, injected(id.Namespace, r.outside))
+	}
 	for i := range d.Conditions {
 		d.Conditions[i].ObservedGeneration = r.object.GetGeneration()
 	}
@@ -161,6 +165,20 @@ func programmed(id mesh.Object, problems []mesh.Problem, t tally) meshv1beta2.Co
 	default:
 		return condition(meshv1beta2.ConditionProgrammed, false, meshv1beta2.ReasonPending, count)
 	}
+}
+
+// injected says which pods run without a proxy.
+func injected(namespace string, outside []string) meshv1beta2.Condition {
+	if len(outside) == 0 {
+		return condition(meshv1beta2.ConditionInjected, true, meshv1beta2.ReasonInjected, "")
+	}
+	const shown = 5
+	list := strings.Join(outside[:min(shown, len(outside))], ", ")
+	if len(outside) > shown {
+		list += ", …"
+	}
+	return condition(meshv1beta2.ConditionInjected, false, meshv1beta2.ReasonPodsOutside,
+		fmt.Sprintf("pods that run without a proxy: %s (%d in all); restart them: aftermesh restart -n %s --outside", list, len(outside), namespace))
 }
 
 // ready sums the others up; the first that is not true gives reason and message.

@@ -29,12 +29,17 @@ type pass struct {
 	groups   map[string]*group
 	// routes are the names of the Route objects of each router, as far as they are served.
 	routes map[mesh.Object][]string
+	// outside are the names of the pods of each node or gateway that run without a proxy.
+	outside map[mesh.Object][]string
 }
 
 func newPass(in Input) *pass {
-	p := &pass{in: in, problems: map[mesh.Object][]mesh.Problem{}, groups: map[string]*group{}, routes: map[mesh.Object][]string{}}
+	p := &pass{in: in, problems: map[mesh.Object][]mesh.Problem{}, groups: map[string]*group{}, routes: map[mesh.Object][]string{}, outside: map[mesh.Object][]string{}}
 	for _, f := range in.Result.Problems {
 		p.problems[f.Object] = append(p.problems[f.Object], f)
+	}
+	for _, x := range in.Result.Outside {
+		p.outside[x.Object] = append(p.outside[x.Object], x.Pod.Name)
 	}
 	for _, x := range in.Result.Model.Proxies {
 		if !x.Counted {

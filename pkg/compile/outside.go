@@ -1,0 +1,56 @@
+package compile
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// wanted is true for running pods without a proxy of a namespace in which every pod is to have one, unless something speaks
+// against it. That happens to pods that are older than the namespace's label, or were made while no webhook was asked.
+func (b *builder) wanted(p *Pod) bool {
+	if p.Node != "" || p.Exempt || !p.Running || p.Terminating {
+		return false
+	}
+	of, labelled := b.labels[p.Namespace][meshv1beta2.LabelInject]
+	return strings.EqualFold(of, "enabled") || labelled && strings.EqualFold(p.Injection, "enabled")
+}
+
+// findOutside notes a pod that should have a proxy. Of those that bring a container envoy only gateways are meant: in other pods it is
+// the user's own proxy.
+func (b *builder) findOutside(p *Pod, selecting []*node) {
+	if !b.wanted(p) {
+		return
+	}
+	out := Outsider{Pod: p}
+	if len(selecting) > 0 {
+		out.Object = selecting[0].self
+	} else if p.HasEnvoy {
+		out.Object = b.gatewayFor(p)
+	}
+	if p.HasEnvoy && out.Object.Kind != "VirtualGateway" {
+		return
+	}
+	at, _ := slices.BinarySearchFunc(b.outside, out, compareOutsiders)
+	b.outside = slices.Insert(b.outside, at, out)
+}
+
+// gatewayFor returns the oldest gateway that selects a pod.
+func (b *builder) gatewayFor(p *Pod) mesh.Object {
+	for _, g := range b.gateways {
+		s := g.object.Spec.PodSelector
+		if s != nil && g.self.Namespace == p.Namespace && b.compiler.selectors.get(s, selectorOf).Matches(labels.Set(p.Labels)) {
+			return g.self
+		}
+	}
+	return mesh.Object{}
+}
+
+func compareOutsiders(x, y Outsider) int {
+	return cmp.Or(cmp.Compare(x.Pod.Namespace, y.Pod.Namespace), cmp.Compare(x.Pod.Name, y.Pod.Name), cmp.Compare(x.Pod.UID, y.Pod.UID))
+}
