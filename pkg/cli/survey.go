@@ -7,12 +7,13 @@ import (
 	"slices"
 	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
@@ -23,6 +24,7 @@ import (
 const (
 	stateOutside  = "Outside"
 	stateOutdated = "Outdated"
+	stateUnknown  = "Unknown"
 )
 
 // owner is what a pod's life depends on: a Deployment, StatefulSet, DaemonSet, Job, an Argo Rollout, or the pod itself.
@@ -35,8 +37,8 @@ type owner struct {
 
 func (o owner) String() string { return strings.ToLower(o.Kind) + "/" + o.Name }
 
-// finding is a pod that should have another proxy, or one at all.
-type finding struct {
+// stray is a pod that should have another proxy, or one at all.
+type stray struct {
 	Pod   string `json:"pod"`
 	Owner owner  `json:"owner"`
 	State string `json:"state"`
@@ -48,29 +50,30 @@ type finding struct {
 // is only tried (dry run), once per owner; so it knows no more and no less than the webhook.
 type survey struct {
 	client client.Client
-	owners map[types2]owner
-	wanted map[owner]verdict
+	// direct are the owners that pods name themselves, by UID, with what the webhook says about their pods.
+	direct map[types.UID]*judgement
 }
 
-// types2 names an object of a kind.
-type types2 struct{ kind, namespace, name string }
-
-// verdict is what the webhook says about the pods of an owner.
-type verdict struct {
-	status inject.Status
-	// injected is false if the webhook would leave the pod alone; refused has its words if it denies it.
+// judgement is what is known about the pods of one owner.
+type judgement struct {
+	// owner is the top of the chain: the Deployment of a ReplicaSet.
+	owner owner
+	// want is the injection that the webhook would make; injected is false if it would leave the pod alone.
+	want     inject.Status
 	injected bool
-	refused  string
+	// refused has the webhook's words if it denies the pod, failed those of whatever else went wrong.
+	refused, failed string
 }
 
-// pods returns the findings of a namespace, or of all if it is empty, sorted by namespace, owner and pod.
-func (s *survey) pods(ctx context.Context, namespace string) ([]finding, error) {
-	s.owners, s.wanted = map[types2]owner{}, map[owner]verdict{}
+// pods returns the strays of a namespace, or of all if it is empty, sorted by namespace, owner and pod. Injected pods that
+// nothing owns are not judged: what they were made from is not known any more.
+func (s *survey) pods(ctx context.Context, namespace string) ([]stray, error) {
+	s.direct = map[types.UID]*judgement{}
 	var namespaces corev1.NamespaceList
 	if err := s.client.List(ctx, &namespaces); err != nil {
 		return nil, fmt.Errorf("list namespaces: %w", err)
 	}
-	var out []finding
+	var out []stray
 	for _, ns := range namespaces.Items {
 		if _, meshed := ns.Labels[meshv1beta2.LabelInject]; !meshed || namespace != "" && ns.Name != namespace {
 			continue
@@ -80,50 +83,48 @@ func (s *survey) pods(ctx context.Context, namespace string) ([]finding, error) 
 			return nil, fmt.Errorf("list pods of namespace %s: %w", ns.Name, err)
 		}
 		for i := range pods.Items {
-			f, err := s.judge(ctx, &pods.Items[i])
-			if err != nil {
-				return nil, err
-			}
-			if f != nil {
+			if f := s.judge(ctx, &pods.Items[i]); f != nil {
 				out = append(out, *f)
 			}
 		}
 	}
-	slices.SortFunc(out, func(x, y finding) int {
+	slices.SortFunc(out, func(x, y stray) int {
 		return cmp.Or(cmp.Compare(x.Owner.Namespace, y.Owner.Namespace), cmp.Compare(x.Owner.String(), y.Owner.String()), cmp.Compare(x.Pod, y.Pod))
 	})
 	return out, nil
 }
 
 // judge returns nil for pods that are as they should be, and for those that are on their way out.
-func (s *survey) judge(ctx context.Context, pod *corev1.Pod) (*finding, error) {
+func (s *survey) judge(ctx context.Context, pod *corev1.Pod) *stray {
 	if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-		return nil, nil
-	}
-	of, err := s.ownerOf(ctx, pod)
-	if err != nil {
-		return nil, err
-	}
-	want, known := s.wanted[of]
-	if !known {
-		if want, err = s.ask(ctx, pod); err != nil {
-			return nil, fmt.Errorf("ask the webhook about pods of %s in namespace %s: %w", of, pod.Namespace, err)
-		}
-		s.wanted[of] = want
+		return nil
 	}
 	has, injected := inject.ReadStatus(pod)
-	f := &finding{Pod: pod.Name, Owner: of, State: stateOutdated}
-	switch {
-	case !injected && want.refused != "" && !inject.Exempt(pod):
-		f.State, f.Why = stateOutside, "the webhook would refuse it: "+want.refused
-	case !injected && want.injected:
-		f.State, f.Why = stateOutside, "it was made without a proxy; the webhook would inject it as "+want.status.Node
-	case injected && want.injected && has != want.status:
-		f.Why = difference(has, want.status)
-	default:
-		return nil, nil
+	id, c := pod.UID, metav1.GetControllerOf(pod)
+	if c != nil {
+		id = c.UID
+	} else if injected {
+		return nil
 	}
-	return f, nil
+	j := s.direct[id]
+	if j == nil {
+		j = s.ask(ctx, pod, c)
+		s.direct[id] = j
+	}
+	f := &stray{Pod: pod.Name, Owner: j.owner, State: stateOutside}
+	switch {
+	case j.failed != "":
+		f.State, f.Why = stateUnknown, j.failed
+	case !injected && j.refused != "":
+		f.Why = "it runs without a proxy; the webhook would refuse it: " + j.refused
+	case !injected && j.injected:
+		f.Why = "it runs without a proxy; the webhook would inject it as " + j.want.Node
+	case injected && j.injected && has != j.want:
+		f.State, f.Why = stateOutdated, difference(has, j.want)
+	default:
+		return nil
+	}
+	return f
 }
 
 // difference says what a new pod would have otherwise.
@@ -141,46 +142,50 @@ func difference(has, want inject.Status) string {
 }
 
 // ask tries to create a pod of the same owner again.
-func (s *survey) ask(ctx context.Context, pod *corev1.Pod) (verdict, error) {
-	try, err := s.template(ctx, pod)
-	if err != nil {
-		return verdict{}, err
+func (s *survey) ask(ctx context.Context, pod *corev1.Pod, c *metav1.OwnerReference) *judgement {
+	j := &judgement{owner: owner{"v1", "Pod", pod.Namespace, pod.Name}}
+	try := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: pod.Labels, Annotations: pod.Annotations}, Spec: pod.Spec}
+	if c != nil {
+		t, err := s.template(ctx, pod.Namespace, c, j)
+		if err != nil {
+			j.failed = err.Error()
+			return j
+		}
+		try = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: t.Labels, Annotations: t.Annotations}, Spec: t.Spec}
 	}
-	err = s.client.Create(ctx, try, client.DryRunAll)
+	try.Namespace, try.GenerateName = pod.Namespace, "aftermesh-check-"
+	try.Spec.NodeName = ""
+	err := s.client.Create(ctx, try, client.DryRunAll)
+	_, words, denied := strings.Cut(fmt.Sprint(err), "denied the request: ")
 	switch {
-	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "admission webhook"):
-		_, words, _ := strings.Cut(err.Error(), "denied the request: ")
-		return verdict{refused: words}, nil
-	case err != nil:
-		return verdict{}, err
+	case err == nil:
+		j.want, j.injected = inject.ReadStatus(try)
+	case apierrors.IsForbidden(err) && denied:
+		j.refused = words
+	default:
+		j.failed = fmt.Sprintf("a pod cannot even be tried: %v", err)
 	}
-	status, injected := inject.ReadStatus(try)
-	return verdict{status: status, injected: injected}, nil
+	return j
 }
 
-// template is a pod as its owner would make it now; one without an owner is taken as it is, without its proxy.
-func (s *survey) template(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
-	out := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, GenerateName: "aftermesh-check-"}}
-	c := metav1.GetControllerOf(pod)
-	if c == nil {
-		return s.bare(pod, out), nil
-	}
+// template is what the controller of a pod makes pods from. It notes the owner: the controller, or the controller of a ReplicaSet.
+func (s *survey) template(ctx context.Context, namespace string, c *metav1.OwnerReference, j *judgement) (*corev1.PodTemplateSpec, error) {
+	j.owner = owner{c.APIVersion, c.Kind, namespace, c.Name}
 	var u unstructured.Unstructured
 	u.SetGroupVersionKind(schema.FromAPIVersionAndKind(c.APIVersion, c.Kind))
-	if err := s.client.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: c.Name}, &u); err != nil {
-		if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-			return s.bare(pod, out), nil
-		}
-		return nil, fmt.Errorf("read %s %s/%s: %w", c.Kind, pod.Namespace, c.Name, err)
+	if err := s.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: c.Name}, &u); err != nil {
+		return nil, fmt.Errorf("read %s %s/%s: %w", c.Kind, namespace, c.Name, err)
+	}
+	if up := metav1.GetControllerOf(&u); up != nil && c.Kind == "ReplicaSet" {
+		j.owner = owner{up.APIVersion, up.Kind, namespace, up.Name}
 	}
 	content, found, err := unstructured.NestedMap(u.Object, "spec", "template")
 	if err != nil || !found {
-		return s.bare(pod, out), nil
+		return nil, fmt.Errorf("%s %s/%s has no spec.template", c.Kind, namespace, c.Name)
 	}
-	var t corev1.PodTemplateSpec
-	if err := fromUnstructured(content, &t); err != nil {
-		return nil, fmt.Errorf("%s %s/%s: spec.template: %w", c.Kind, pod.Namespace, c.Name, err)
+	t := &corev1.PodTemplateSpec{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(content, t); err != nil {
+		return nil, fmt.Errorf("%s %s/%s: spec.template: %w", c.Kind, namespace, c.Name, err)
 	}
-	out.Labels, out.Annotations, out.Spec = t.Labels, t.Annotations, t.Spec
-	return out, nil
+	return t, nil
 }
