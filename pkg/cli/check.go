@@ -19,12 +19,13 @@ func newCheck() *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use:   "check [-f PATH]",
-		Short: "Validate manifests with the operator's own code, or look for leftovers in a cluster",
+		Short: "Validate manifests with the operator's own code, or look for what is wrong in a cluster",
 		Long: `Reads App Mesh manifests and says, with file and line, what the operator would say about them: what it would refuse,
 what does not resolve, and what has another effect than written. Nothing is sent anywhere.
 
 Without -f it looks at a cluster instead, and lists what is left over of this controller and of App Mesh's: objects whose deletion
-waits for nobody, finalizers without an operator, webhooks without a service; each with the command that ends it.
+waits for nobody, finalizers without an operator, webhooks without a service; and the pods that run without a proxy although they
+should have one, or with an old one. Each comes with the command that ends it.
 
 Exit code 0 means that everything would be served (warnings included), 1 that something would not.`,
 		Example: `  aftermesh check -f manifests/

@@ -13,10 +13,11 @@ func newExplain() *cobra.Command {
 		Use:   "explain",
 		Short: "Say what the mesh does, and which object is the cause",
 		Long: `Answers questions about what proxies do by what they were really given, and names the objects that caused it.
-'explain route' follows one request.`,
-		Example: `  aftermesh explain route --from shop/front GET http://orders.shop.svc.cluster.local:8080/list`,
+'explain route' follows one request, 'explain pod' says why a pod is in the mesh or not.`,
+		Example: `  aftermesh explain route --from shop/front GET http://orders.shop.svc.cluster.local:8080/list
+  aftermesh explain pod shop/front-6d4cf56db6-abcde --port 3306`,
 	}
-	c.AddCommand(newExplainRoute())
+	c.AddCommand(newExplainRoute(), newExplainPod())
 	return c
 }
 

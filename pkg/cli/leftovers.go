@@ -18,7 +18,7 @@ import (
 	"github.com/aftermesh/aftermesh/controllers"
 )
 
-// checkCluster lists leftovers; finding any is a fault.
+// checkCluster lists leftovers, and pods whose proxy is missing or old; finding any is a fault.
 func checkCluster(ctx context.Context, k *kubeFlags, out io.Writer) error {
 	cfg, _, err := k.load()
 	if err != nil {
@@ -32,14 +32,38 @@ func checkCluster(ctx context.Context, k *kubeFlags, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	pods, err := (&survey{client: c}).pods(ctx, "")
+	if err != nil {
+		return err
+	}
+	found = append(found, sumUp(pods)...)
 	for _, l := range found {
 		fmt.Fprintln(out, l)
 	}
 	if len(found) > 0 {
 		return errFault
 	}
-	fmt.Fprintln(out, "no leftovers found")
+	fmt.Fprintln(out, "no leftovers found, and every pod has the proxy that it should have")
 	return nil
+}
+
+// sumUp says a line per owner and state, with the command that ends it.
+func sumUp(list []stray) []string {
+	var out []string
+	for i := 0; i < len(list); {
+		n := 1
+		for i+n < len(list) && list[i+n].Owner == list[i].Owner && list[i+n].State == list[i].State {
+			n++
+		}
+		x := list[i]
+		line := fmt.Sprintf("%s in namespace %s: %d pods, such as %s: %s", x.Owner, x.Owner.Namespace, n, x.Pod, x.Why)
+		if x.State != stateUnknown {
+			line += fmt.Sprintf("; run: aftermesh restart -n %s --%s", x.Owner.Namespace, strings.ToLower(x.State))
+		}
+		out = append(out, line)
+		i += n
+	}
+	return out
 }
 
 // leftovers says, a line each, what waits for a controller that is gone, with the command that ends it.

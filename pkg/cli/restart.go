@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -111,7 +112,7 @@ func (r *restarter) found(ctx context.Context, namespace, format string) error {
 		return err
 	}
 	list = slices.DeleteFunc(list, func(f stray) bool {
-		return f.State == stateUnknown || f.State == stateOutdated && !r.outdated || f.State == stateOutside && !r.outside
+		return f.State == stateOutdated && !r.outdated || f.State == stateOutside && !r.outside
 	})
 	if format != "table" {
 		if list == nil {
@@ -124,18 +125,21 @@ func (r *restarter) found(ctx context.Context, namespace, format string) error {
 		return err
 	}
 	var owners []owner
+	var unsure error
 	for _, f := range list {
-		if !slices.Contains(owners, f.Owner) {
+		if f.State == stateUnknown {
+			unsure = errFault
+		} else if !slices.Contains(owners, f.Owner) {
 			owners = append(owners, f.Owner)
 		}
 	}
 	if r.dryRun {
-		return nil
+		return unsure
 	}
 	if format != "table" {
 		r.out = io.Discard // the list was the answer
 	}
-	return r.all(ctx, owners)
+	return cmp.Or(r.all(ctx, owners), unsure)
 }
 
 // printStrays prints a row per pod.

@@ -89,7 +89,7 @@ func (s *survey) pods(ctx context.Context, namespace string) ([]stray, error) {
 		}
 	}
 	slices.SortFunc(out, func(x, y stray) int {
-		return cmp.Or(cmp.Compare(x.Owner.Namespace, y.Owner.Namespace), cmp.Compare(x.Owner.String(), y.Owner.String()), cmp.Compare(x.Pod, y.Pod))
+		return cmp.Or(cmp.Compare(x.Owner.Namespace, y.Owner.Namespace), cmp.Compare(x.Owner.String(), y.Owner.String()), cmp.Compare(x.State, y.State), cmp.Compare(x.Pod, y.Pod))
 	})
 	return out, nil
 }
@@ -100,6 +100,9 @@ func (s *survey) judge(ctx context.Context, pod *corev1.Pod) *stray {
 		return nil
 	}
 	has, injected := inject.ReadStatus(pod)
+	if !injected && inject.Exempt(pod) {
+		return nil
+	}
 	id, c := pod.UID, metav1.GetControllerOf(pod)
 	if c != nil {
 		id = c.UID

@@ -18,7 +18,7 @@ const (
 	None Change = iota
 	// Wording means that only messages of conditions differ, for example a count of proxies.
 	Wording
-	// Lowered means that a condition that was true is to become something else.
+	// Lowered means that a condition that was true by the word of proxies is to become something else.
 	Lowered
 	// Flipped means anything else: a status, a reason, a generation or an identifier.
 	Flipped
@@ -56,6 +56,11 @@ func Merge(d *Desired, now time.Time) (meshv1beta2.Object, Change) {
 	return out, change
 }
 
+// byProxies is true for the conditions that a stream which has not found its way back yet would lower.
+func byProxies(kind string) bool {
+	return kind == meshv1beta2.ConditionProgrammed || kind == meshv1beta2.ConditionReady
+}
+
 func mergeConditions(stored, desired []meshv1beta2.Condition, now time.Time) ([]meshv1beta2.Condition, Change) {
 	change := None
 	out := make([]meshv1beta2.Condition, 0, len(desired))
@@ -67,7 +72,7 @@ func mergeConditions(stored, desired []meshv1beta2.Condition, now time.Time) ([]
 			change = max(change, Flipped)
 		case had.Status != want.Status:
 			want.LastTransitionTime = metav1.NewTime(now)
-			if had.Status == metav1.ConditionTrue {
+			if had.Status == metav1.ConditionTrue && byProxies(want.Type) {
 				change = max(change, Lowered)
 			} else {
 				change = Flipped

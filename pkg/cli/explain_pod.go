@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/controllers"
+	"github.com/aftermesh/aftermesh/pkg/inject"
+	"github.com/aftermesh/aftermesh/pkg/redirect"
+)
+
+// podAnswer is what "explain pod" says.
+type podAnswer struct {
+	Pod string `json:"pod"`
+	// Injected is how the pod was injected; absent if it was not.
+	Injected *inject.Status `json:"injected,omitempty"`
+	// Now is what the webhook would decide about such a pod now.
+	Now inject.Report `json:"now"`
+	// Redirect says what the pod's redirect step does, Port the same of the port that was asked for.
+	Redirect []string `json:"redirect,omitempty"`
+	Port     []string `json:"port,omitempty"`
+}
+
+func newExplainPod() *cobra.Command {
+	var k kubeFlags
+	var format string
+	var port uint16
+	c := &cobra.Command{
+		Use:   "pod NAMESPACE/POD",
+		Short: "Say why a pod is in the mesh or not, and what redirect does to its connections",
+		Long: `Reads a pod and the objects that decide about it, and says how it was injected, what the webhook would decide about it now and
+why, in the webhook's own words, and which connections are redirected. With --port it says what happens to connections of that port.`,
+		Example: `  aftermesh explain pod shop/front-6d4cf56db6-abcde
+  aftermesh explain pod shop/front-6d4cf56db6-abcde --port 3306`,
+		Args: exactly(1, "a pod as NAMESPACE/POD"),
+		RunE: func(c *cobra.Command, args []string) error {
+			namespace, name, ok := strings.Cut(args[0], "/")
+			if !ok || namespace == "" || name == "" {
+				return usageError{fmt.Errorf("%q is not a pod: expected NAMESPACE/POD", args[0])}
+			}
+			cfg, _, err := k.load()
+			if err != nil {
+				return err
+			}
+			cl, err := client.New(cfg, client.Options{Scheme: controllers.Scheme()})
+			if err != nil {
+				return err
+			}
+			a, err := explainPod(c.Context(), cl, client.ObjectKey{Namespace: namespace, Name: name}, port)
+			if err != nil {
+				return err
+			}
+			if format != "text" {
+				return print(c.OutOrStdout(), format, a)
+			}
+			a.print(c.OutOrStdout())
+			return nil
+		},
+	}
+	k.addContext(c)
+	c.Flags().Uint16Var(&port, "port", 0, "a TCP port to explain")
+	outputFlag(c, &format, "text", "json", "yaml")
+	return c
+}
+
+func explainPod(ctx context.Context, c client.Client, key client.ObjectKey, port uint16) (*podAnswer, error) {
+	var pod corev1.Pod
+	var ns corev1.Namespace
+	var nodes meshv1beta2.VirtualNodeList
+	var gateways meshv1beta2.VirtualGatewayList
+	var meshes meshv1beta2.MeshList
+	if err := errors.Join(
+		c.Get(ctx, key, &pod), c.Get(ctx, client.ObjectKey{Name: key.Namespace}, &ns),
+		c.List(ctx, &nodes, client.InNamespace(key.Namespace)), c.List(ctx, &gateways, client.InNamespace(key.Namespace)), c.List(ctx, &meshes),
+	); err != nil {
+		return nil, err
+	}
+	o := inject.Objects{Namespace: key.Namespace, NamespaceLabels: ns.Labels}
+	for i := range nodes.Items {
+		o.VirtualNodes = append(o.VirtualNodes, &nodes.Items[i])
+	}
+	for i := range gateways.Items {
+		o.VirtualGateways = append(o.VirtualGateways, &gateways.Items[i])
+	}
+	for i := range meshes.Items {
+		o.Meshes = append(o.Meshes, &meshes.Items[i])
+	}
+	a := &podAnswer{Pod: key.String()}
+	if s, ok := inject.ReadStatus(&pod); ok {
+		a.Injected = &s
+	}
+	a.Now = decideNow(&pod, o)
+	plan, ok, err := redirectOf(&pod)
+	switch {
+	case err != nil:
+		a.Redirect = []string{err.Error()}
+	case ok:
+		a.Redirect = plan.Describe()
+		if port != 0 {
+			a.Port = plan.Port(port)
+		}
+	default:
+		a.Redirect = []string{"nothing is redirected: the pod has no redirect step"}
+	}
+	return a, nil
+}
+
+// decideNow adds to the decision what keeps the API server from asking at all.
+func decideNow(pod *corev1.Pod, o inject.Objects) inject.Report {
+	value, labelled := o.NamespaceLabels[meshv1beta2.LabelInject]
+	if !labelled || !slices.Contains([]string{"enabled", "disabled"}, value) || o.Namespace == "kube-system" || o.Namespace == systemNamespace {
+		return inject.Report{Pod: o.Namespace + "/" + pod.Name, Outcome: inject.Untouched, Reason: fmt.Sprintf(
+			"the webhook is not asked about namespace %s; to take part: kubectl label namespace %s %s=enabled", o.Namespace, o.Namespace, meshv1beta2.LabelInject)}
+	}
+	d := inject.Decide(pod, o)
+	return inject.Report{Pod: o.Namespace + "/" + pod.Name, Outcome: d.Outcome, Reason: d.Reason, Warnings: d.Warnings}
+}
+
+// redirectOf reads the settings of a pod's redirect step; false if it has none.
+func redirectOf(pod *corev1.Pod) (redirect.Config, bool, error) {
+	for _, c := range pod.Spec.InitContainers {
+		if c.Name != "proxyinit" {
+			continue
+		}
+		env := map[string]string{}
+		for _, e := range c.Env {
+			env[e.Name] = e.Value
+		}
+		plan, err := redirect.FromEnv(func(name string) string { return env[name] })
+		return plan, true, err
+	}
+	return redirect.Config{}, false, nil
+}
+
+func (a *podAnswer) print(w io.Writer) {
+	if a.Injected != nil {
+		fmt.Fprintf(w, "%s runs as %s, injected by %s\n", a.Pod, a.Injected.Node, a.Injected.Version)
+	} else {
+		fmt.Fprintf(w, "%s has no proxy of this mesh\n", a.Pod)
+	}
+	fmt.Fprintf(w, "a new pod like it would be %s: %s\n", a.Now.Outcome, a.Now.Reason)
+	for _, warning := range a.Now.Warnings {
+		fmt.Fprintf(w, "  warning: %s\n", warning)
+	}
+	for _, line := range append(a.Redirect, a.Port...) {
+		fmt.Fprintln(w, line)
+	}
+}
