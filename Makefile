@@ -87,6 +87,10 @@ lint: ## Check style and the import arrows
 verify: ## Generate, and fail if anything differs from what is committed
 	@hack/test.sh verify
 
+.PHONY: bench-sidecar
+bench-sidecar: ## Measure what a proxy costs a pod: injection, start, memory
+	@go run ./test/sidecar $(ARGS)
+
 .PHONY: bench
 bench: ## Measure: one route changed, 300 services, 600 delta streams
 	@go run ./test/bench

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
 	"github.com/aftermesh/aftermesh/test/echo/order"
@@ -42,6 +43,7 @@ type echo struct {
 	seen  int    // requests that reached this instance
 	force int    // status to answer with instead, 0 for none
 	ill   bool   // what rules with Fault remember
+	conns map[string]*grpc.ClientConn
 }
 
 func newEcho(c Config) *echo {

@@ -101,6 +101,9 @@ func (e *echo) request(ctx context.Context, o order.HTTP) order.HTTPResult {
 
 // one makes one request.
 func (e *echo) one(ctx context.Context, o order.HTTP) order.Group {
+	if o.Protocol == "grpc" {
+		return e.oneGRPC(ctx, o)
+	}
 	start := time.Now()
 	g := order.Group{Count: 1}
 	req, err := http.NewRequestWithContext(ctx, o.Method, o.URL, strings.NewReader(o.Body))

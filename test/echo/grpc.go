@@ -6,12 +6,15 @@ import (
 	"net"
 	"path"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/aftermesh/aftermesh/test/echo/order"
 )
 
 // raw passes messages through as bytes: the stand-in knows no schema.
@@ -77,6 +80,45 @@ func (e *echo) exchange(method, in string) string {
 		e.state = in
 	}
 	return before
+}
+
+// oneGRPC makes one call on the connection that the instance keeps to a target.
+func (e *echo) oneGRPC(ctx context.Context, o order.HTTP) order.Group {
+	start := time.Now()
+	g := order.Group{Count: 1}
+	target, method, _ := strings.Cut(o.URL, "/")
+	conn, err := e.connection(target)
+	if err != nil {
+		g.Error = err.Error()
+		return g
+	}
+	in, out := []byte(o.Body), []byte(nil)
+	var got metadata.MD
+	if err := conn.Invoke(ctx, "/"+method, &in, &out, grpc.ForceCodec(raw{}), grpc.Header(&got)); err != nil {
+		g.Error = err.Error()
+		return g
+	}
+	g.Status, g.Body, g.Seconds = 200, string(out), time.Since(start).Seconds()
+	g.Slowest, g.Headers = g.Seconds, map[string]string{}
+	g.Chain = strings.Join(got.Get(chainHeader), ",")
+	return g
+}
+
+// connection returns the one connection to a target.
+func (e *echo) connection(target string) (*grpc.ClientConn, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c := e.conns[target]; c != nil {
+		return c, nil
+	}
+	c, err := grpc.NewClient("dns:///"+target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err == nil {
+		if e.conns == nil {
+			e.conns = map[string]*grpc.ClientConn{}
+		}
+		e.conns[target] = c
+	}
+	return c, err
 }
 
 // callGRPC makes one unary call and returns the answer and the metadata of the response, the first value of each key.

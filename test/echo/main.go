@@ -6,6 +6,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log"
@@ -13,7 +14,11 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
+	"time"
+
+	"github.com/aftermesh/aftermesh/test/echo/order"
 )
 
 // Config says what an instance is.
@@ -26,6 +31,18 @@ type Config struct {
 	Forwards []Forward `json:"forwards"`
 	// Rules are special answers, tried in order where no forward matches.
 	Rules []Rule `json:"rules"`
+	// First is a URL that is requested before anything else; without a 2xx answer the instance ends with code 1. Once ends it
+	// with code 0 otherwise, so that it is a job.
+	First string `json:"first"`
+	Once  bool   `json:"once"`
+	// Farewell is what happens after the stop signal.
+	Farewell *Farewell `json:"farewell"`
+}
+
+// Farewell goes on requesting a URL after the stop signal, twenty times a second, and prints the counts in the end.
+type Farewell struct {
+	URL     string  `json:"url"`
+	Seconds float64 `json:"seconds"`
 }
 
 // Rule is a special answer.
@@ -68,6 +85,14 @@ func main() {
 		}
 	}
 	e := newEcho(c)
+	if c.First != "" {
+		if g := e.one(context.Background(), order.HTTP{URL: c.First}); g.Error != "" || g.Status/100 != 2 {
+			log.Fatalf("first request: status %d %s", g.Status, g.Error)
+		}
+		if c.Once {
+			return
+		}
+	}
 	failed := make(chan error)
 	for _, l := range c.Listens {
 		go func() { failed <- e.listen(l) }()
@@ -77,8 +102,29 @@ func main() {
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	select {
 	case <-stop:
+		e.farewell()
 	case err := <-failed:
 		log.Fatal(err)
+	}
+}
+
+// farewell calls out after the stop signal, and prints a line of JSON with what came of it.
+func (e *echo) farewell() {
+	f := e.config.Farewell
+	if f == nil {
+		return
+	}
+	counts := newCounts()
+	for end := time.Now().Add(time.Duration(f.Seconds * float64(time.Second))); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		counts.Requests++
+		if g := e.one(context.Background(), order.HTTP{URL: f.URL}); g.Error != "" {
+			counts.Errors[g.Error]++
+		} else {
+			counts.Statuses[strconv.Itoa(g.Status)]++
+		}
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(counts); err != nil {
+		log.Print(err)
 	}
 }
 

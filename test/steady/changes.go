@@ -198,7 +198,7 @@ func (s *stage) restarts(ctx context.Context) error {
 func (s *stage) rest(ctx context.Context) error {
 	longest := time.Now().Add(2 * time.Duration(float64(s.requests)/s.rate*float64(time.Second)))
 	for i := 0; time.Now().Before(longest); i++ {
-		n, err := s.load.state(ctx)
+		n, err := s.loads[0].state(ctx)
 		if err != nil || n.Requests >= s.requests {
 			return err
 		}

@@ -206,12 +206,12 @@ func (s *stage) answers(ctx context.Context, namespace, version string) error {
 	const patience = 20 * time.Second
 	var seen map[string]int
 	for end := time.Now().Add(patience); time.Now().Before(end); {
-		before, err := s.load.state(ctx)
+		before, err := s.loads[0].state(ctx)
 		if err != nil {
 			return err
 		}
 		time.Sleep(time.Second)
-		after, err := s.load.state(ctx)
+		after, err := s.loads[0].state(ctx)
 		if err != nil {
 			return err
 		}

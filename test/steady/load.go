@@ -16,49 +16,70 @@ import (
 // load is a steady load that a pod of the mesh sends.
 type load struct{ address string }
 
-// send starts a load from the front pod of a namespace; it ends with the scenario.
+// send starts the load of a scenario from the front pod of a namespace; finish ends it.
 func (s *stage) send(ctx context.Context, namespace, url string, rate float64) error {
-	ip, err := s.kubectl.Run(ctx, "-n", namespace, "get", "pods", "-l", "app=front", "-o", "jsonpath={.items[0].status.podIP}")
+	return s.sendFrom(ctx, namespace, "front", order.HTTP{URL: url}, rate)
+}
+
+// sendFrom starts one more load, from the pod of an app.
+func (s *stage) sendFrom(ctx context.Context, namespace, app string, o order.HTTP, rate float64) error {
+	ip, err := s.kubectl.Run(ctx, "-n", namespace, "get", "pods", "-l", "app="+app, "-o", "jsonpath={.items[0].status.podIP}")
 	if err != nil {
 		return err
 	}
-	s.load = &load{"http://" + strings.TrimSpace(ip) + ":19999"}
-	if err := s.load.call(ctx, "/load/stop", struct{}{}, &order.LoadState{}); err != nil {
+	l := &load{"http://" + strings.TrimSpace(ip) + ":19999"}
+	if err := l.call(ctx, "/load/stop", struct{}{}, &order.LoadState{}); err != nil {
 		return err
 	}
-	if err := s.load.answered(ctx, url); err != nil {
+	if err := l.answered(ctx, o); err != nil {
 		return err
 	}
 	var state order.LoadState
-	o := order.Load{Rate: rate}
-	o.URL = url
-	if err := s.load.call(ctx, "/load/start", o, &state); err != nil {
+	if err := l.call(ctx, "/load/start", order.Load{HTTP: o, Rate: rate}, &state); err != nil {
 		return err
 	}
 	if state.Error != "" {
 		return errors.New(state.Error)
 	}
+	s.loads = append(s.loads, l)
 	return nil
 }
 
 // answered waits until a first request succeeds.
-func (l *load) answered(ctx context.Context, url string) error {
+func (l *load) answered(ctx context.Context, o order.HTTP) error {
 	const patience = 30 * time.Second
 	var last order.HTTPResult
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-		if err := l.call(ctx, "/request", order.HTTP{URL: url, Count: 1}, &last); err != nil {
+		if err := l.call(ctx, "/request", o, &last); err != nil {
 			return err
 		}
 		if len(last.Groups) == 1 && last.Groups[0].Status == http.StatusOK {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s does not answer after %s: %+v", url, patience, last.Groups)
+	return fmt.Errorf("%s does not answer after %s: %+v", o.URL, patience, last.Groups)
 }
 
-// finish ends the load.
+// finish ends the loads.
 func (s *stage) finish(ctx context.Context) error {
-	return s.load.call(context.WithoutCancel(ctx), "/load/stop", struct{}{}, &order.LoadState{})
+	var errs []error
+	for _, l := range s.loads {
+		errs = append(errs, l.call(context.WithoutCancel(ctx), "/load/stop", struct{}{}, &order.LoadState{}))
+	}
+	s.loads = nil
+	return errors.Join(errs...)
+}
+
+// states are the counts of all loads.
+func (s *stage) states(ctx context.Context) ([]order.Counts, error) {
+	out := make([]order.Counts, len(s.loads))
+	for i, l := range s.loads {
+		var err error
+		if out[i], err = l.state(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 func (l *load) state(ctx context.Context) (order.Counts, error) {

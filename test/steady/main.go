@@ -7,6 +7,9 @@
 // backend ten times. The scenarios flagger and argo let the real controllers, built from their Go modules, take a canary to its end; then
 // both go on for the time of --watch, in which no object's generation or resourceVersion may change. Exit code 1 means that a
 // request failed or something did not end.
+//
+// Three more scenarios are about the lives of pods: rolling replaces a backend and a gateway ten times each while callers keep their
+// connections, starts runs Jobs whose first act is a request, and farewell lets pods call out after their stop signal.
 package main
 
 import (
@@ -32,14 +35,17 @@ import (
 var scenarios = []struct {
 	name string
 	run  func(*stage, context.Context) error
-}{{"changes", (*stage).changes}, {"flagger", (*stage).flagger}, {"argo", (*stage).argo}, {"quiet", (*stage).quiet}}
+}{{"changes", (*stage).changes}, {"flagger", (*stage).flagger}, {"argo", (*stage).argo}, {"quiet", (*stage).quiet},
+	{"rolling", (*stage).rolling}, {"starts", (*stage).starts}, {"farewell", (*stage).farewell}}
+
+const names = "changes, flagger, argo, quiet, rolling, starts, farewell"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	s := &stage{}
 	var only []string
-	flag.Func("scenario", "changes, flagger, argo or quiet; repeatable; default is all", func(v string) error { only = append(only, v); return nil })
+	flag.Func("scenario", names+"; repeatable; default is all", func(v string) error { only = append(only, v); return nil })
 	flag.IntVar(&s.requests, "requests", 200_000, "requests of the scenario changes")
 	flag.Float64Var(&s.rate, "rate", 700, "requests per second of the scenario changes; the others send a third")
 	flag.DurationVar(&s.watch, "watch", 10*time.Minute, "how long the scenario quiet looks on")
@@ -61,7 +67,7 @@ type stage struct {
 	kubectl install.Kubectl
 	out     io.Writer
 	began   time.Time
-	load    *load
+	loads   []*load
 	rows    []row
 	running []func()
 }
@@ -85,7 +91,7 @@ func (s *stage) all(ctx context.Context, only []string, format string) error {
 		}) bool {
 			return x.name == name
 		}) {
-			return fmt.Errorf("no scenario %q; there are changes, flagger, argo and quiet", name)
+			return fmt.Errorf("no scenario %q; there are %s", name, names)
 		}
 	}
 	s.out, s.began = io.Writer(os.Stdout), time.Now()
@@ -147,19 +153,23 @@ func (s *stage) say(format string, args ...any) {
 
 // step does something under the load and counts the requests meanwhile.
 func (s *stage) step(ctx context.Context, scenario, what string, do func() error) error {
-	before, err := s.load.state(ctx)
+	before, err := s.states(ctx)
 	if err != nil {
 		return err
 	}
 	start := time.Now()
 	failed := do()
-	after, err := s.load.state(ctx)
+	after, err := s.states(ctx)
 	if err := errors.Join(failed, err); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	r := row{Scenario: scenario, What: what, Seconds: time.Since(start).Seconds(), Requests: after.Requests - before.Requests, Failures: failures(before, after)}
-	for _, n := range r.Failures {
-		r.Failed += n
+	r := row{Scenario: scenario, What: what, Seconds: time.Since(start).Seconds(), Failures: map[string]int{}}
+	for i := range after {
+		r.Requests += after[i].Requests - before[i].Requests
+		for what, n := range failures(before[i], after[i]) {
+			r.Failures[what] += n
+			r.Failed += n
+		}
 	}
 	s.rows = append(s.rows, r)
 	s.say("%-58s %7d requests, %d failed", what, r.Requests, r.Failed)

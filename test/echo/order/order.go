@@ -9,7 +9,8 @@ type HTTP struct {
 	Body        string            `json:"body"`
 	Count       int               `json:"count"`
 	Concurrency int               `json:"concurrency"`
-	// Protocol is h2c for HTTP/2 in clear text; anything else is HTTP/1.1.
+	// Protocol is h2c for HTTP/2 in clear text, or grpc for unary calls on one connection, with a URL host:port/package.Service/Method
+	// and 200 for OK; anything else is HTTP/1.1.
 	Protocol string `json:"protocol"`
 	// Trust is the PEM of the authorities that servers are checked against; https without it fails.
 	Trust string `json:"trust,omitempty"`
