@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
@@ -10,32 +11,68 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/inject"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
 
-// watchman tells pods that run outside of the mesh so, by an event each. Only the leader runs it.
+// watchman tells pods that run outside of the mesh so, and those whose proxy does not connect, by an event each. Only the leader runs it.
 type watchman struct {
 	recorder events.EventRecorder
 	snapshot func() *pipeline.Snapshot
-	wake     <-chan struct{}
+	// silent returns the pods whose proxy was started before a time and is connected to no replica.
+	silent func(before time.Time) []*compile.Pod
+	wake   <-chan struct{}
 }
+
+const (
+	// connecting is how long a started proxy may take to connect before its pod is told; usually it takes milliseconds.
+	connecting = 15 * time.Second
+	// patrol is how often that is looked at.
+	patrol = 5 * time.Second
+)
 
 // NeedLeaderElection is true: one event is enough.
 func (w *watchman) NeedLeaderElection() bool { return true }
 
 // Start looks at every pass until ctx ends.
 func (w *watchman) Start(ctx context.Context) error {
-	told := map[string]bool{}
+	outside, silent := map[string]bool{}, map[string]bool{}
+	elected := time.Now()
+	tick := time.NewTicker(patrol)
+	defer tick.Stop()
 	for {
 		if s := w.snapshot(); s != nil {
-			told = w.tell(s.Result.Outside, told)
+			outside = w.tell(s.Result.Outside, outside)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-w.wake:
+		case <-tick.C:
+			if time.Since(elected) > connecting {
+				silent = w.ask(w.silent(time.Now().Add(-connecting)), silent)
+			}
 		}
 	}
+}
+
+// ask records an event for each silent pod that was not told before, and returns those that are silent now. With native sidecars
+// the application of such a pod waits for its proxy.
+func (w *watchman) ask(silent []*compile.Pod, told map[string]bool) map[string]bool {
+	now := make(map[string]bool, len(silent))
+	for _, p := range silent {
+		now[p.UID] = true
+		if !told[p.UID] {
+			w.recorder.Eventf(eventOf(p), nil, corev1.EventTypeWarning, "ProxyNotConnected", "Serve",
+				"the proxy runs for more than %v and is not connected to the control plane; a new pod's application waits for it. Look at: kubectl -n %s logs %s -c %s; a NetworkPolicy must let pods reach the port 15010 of the operator",
+				connecting, p.Namespace, p.Name, inject.EnvoyContainer)
+		}
+	}
+	return now
+}
+
+func eventOf(p *compile.Pod) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: types.UID(p.UID)}}
 }
 
 // tell records an event for each pod that was not told before, and returns those that are told now.
@@ -50,8 +87,7 @@ func (w *watchman) tell(outside []compile.Outsider, told map[string]bool) map[st
 		if x.Object.Kind != "" {
 			who = x.Object.String() + " selects it"
 		}
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: x.Pod.Namespace, Name: x.Pod.Name, UID: types.UID(x.Pod.UID)}}
-		w.recorder.Eventf(pod, nil, corev1.EventTypeWarning, "OutsideMesh", "Inject",
+		w.recorder.Eventf(eventOf(x.Pod), nil, corev1.EventTypeWarning, "OutsideMesh", "Inject",
 			"the pod runs without a proxy although %s: it is older than that, or was made while the webhook was not asked; restart it: aftermesh restart -n %s --outside", who, x.Pod.Namespace)
 	}
 	return now

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
+	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/xds"
 	"github.com/aftermesh/aftermesh/pkg/xds/peer"
 )
@@ -118,6 +119,15 @@ func (op *operator) ownRows() []peer.Row {
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+// silent returns the pods whose proxy was started before a time and is connected to no replica. What an unreachable replica said last counts.
+func (op *operator) silent(before time.Time) []*compile.Pod {
+	heard := map[string]bool{}
+	for _, r := range op.rows() {
+		heard[r.Pod] = true
+	}
+	return op.source.Silent(before, heard)
 }
 
 // rows are the proxies of all replicas.

@@ -41,7 +41,18 @@ func slimPod(obj any) (any, error) {
 			out.Status.Conditions = append(out.Status.Conditions, corev1.PodCondition{Type: c.Type, Status: c.Status})
 		}
 	}
+	out.Status.InitContainerStatuses, out.Status.ContainerStatuses = slimStatuses(p.Status.InitContainerStatuses), slimStatuses(p.Status.ContainerStatuses)
 	return out, nil
+}
+
+// slimStatuses keeps when the proxy was started.
+func slimStatuses(list []corev1.ContainerStatus) []corev1.ContainerStatus {
+	for _, c := range list {
+		if c.Name == inject.EnvoyContainer && c.State.Running != nil {
+			return []corev1.ContainerStatus{{Name: c.Name, State: corev1.ContainerState{Running: c.State.Running}}}
+		}
+	}
+	return nil
 }
 
 // slimContainers keeps the named ports, and the containers whose names decide about injection.

@@ -292,6 +292,9 @@ func Exempt(pod *corev1.Pod) bool {
 	return parseMode(pod.Annotations[meshv1beta2.LabelInject]) == disabled || obstacle(pod, false) != ""
 }
 
+// EnvoyContainer is the name of the container that is the proxy, of sidecars and of gateways.
+const EnvoyContainer = envoyContainer
+
 // Proxies are the names of containers by which Exempt and HasEnvoy judge.
 func Proxies() []string { return append([]string{envoyContainer}, foreignProxies...) }
 

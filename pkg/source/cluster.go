@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"sync/atomic"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -155,8 +156,24 @@ func (s *Cluster) setPod(key string, obj any) bool {
 	case ok && !maps.Equal(old.Labels, row.Labels):
 		s.grace.labelsEdited(old.Pod, row.Pod, s.virtualNodes.all())
 	}
+	old, known := s.pods.get(key)
+	if known && reflect.DeepEqual(old.Pod, row.Pod) {
+		row.Pod = old.Pod // nothing that compile reads has changed
+	}
 	s.podsByUID.set(row.UID, row)
-	return s.pods.set(key, row)
+	changed := s.pods.set(key, row)
+	return changed && !(known && old.Pod == row.Pod)
+}
+
+// Silent returns the injected pods whose proxy was started before a time and is not among those that are heard of, which are given by UID.
+func (s *Cluster) Silent(before time.Time, heard map[string]bool) []*compile.Pod {
+	var out []*compile.Pod
+	for _, p := range s.pods.all() {
+		if p.Node != "" && !p.Terminating && !p.proxySince.IsZero() && p.proxySince.Before(before) && !heard[p.UID] {
+			out = append(out, p.Pod)
+		}
+	}
+	return out
 }
 
 func (s *Cluster) removePod(key string) bool {

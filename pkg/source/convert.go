@@ -2,6 +2,7 @@ package source
 
 import (
 	"encoding/json"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -16,6 +17,8 @@ import (
 type podRow struct {
 	*compile.Pod
 	ServiceAccount, NodeName string
+	// proxySince is when the container of its proxy was started; zero while it does not run.
+	proxySince time.Time
 }
 
 // convertPod returns the row of a pod that has, or may get, an address. Pods of the host network and finished ones take no part.
@@ -54,7 +57,18 @@ func convertPod(p *corev1.Pod) podRow {
 			}
 		}
 	}
-	return podRow{Pod: out, ServiceAccount: p.Spec.ServiceAccountName, NodeName: p.Spec.NodeName}
+	return podRow{Pod: out, ServiceAccount: p.Spec.ServiceAccountName, NodeName: p.Spec.NodeName, proxySince: proxySince(p)}
+}
+
+func proxySince(p *corev1.Pod) time.Time {
+	for _, list := range [][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
+		for _, c := range list {
+			if c.Name == inject.EnvoyContainer && c.State.Running != nil {
+				return c.State.Running.StartedAt.Time
+			}
+		}
+	}
+	return time.Time{}
 }
 
 // convertService keeps the TCP ports of a Service.

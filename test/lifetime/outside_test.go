@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -60,7 +61,7 @@ func TestOutside(t *testing.T) {
 	if err := c.client.Delete(t.Context(), pod, client.GracePeriodSeconds(0)); err != nil {
 		t.Fatal(err)
 	}
-	c.pod(t, "front-new", old, nil)
+	now := c.pod(t, "front-new", old, nil)
 	c.await(t, "nobody is outside", func() error { return c.condition(t, "VirtualNode/front", "Injected", "True", "") })
 	if code, out := c.aftermesh("restart", "--outside", "--outdated", "-A", "--dry-run"); code != 0 || !strings.Contains(out, "every pod has the proxy that it should have") {
 		t.Errorf("all is well: code %d, %s", code, out)
@@ -68,6 +69,8 @@ func TestOutside(t *testing.T) {
 	if code, out := c.aftermesh("explain", "pod", "ns/front-new", "--port", "8080"); code != 0 || !strings.Contains(out, "inbound to port 8080: goes to Envoy at 15000") {
 		t.Errorf("explain: code %d, %s", code, out)
 	}
+	c.proxyRuns(t, "front-new", time.Minute)
+	c.await(t, "a proxy that does not connect is told", func() error { return c.event(t, now.UID, "ProxyNotConnected") })
 	c.stop()
 	c.options.Version = "newer"
 	c.run(t)
@@ -129,6 +132,21 @@ func (c *cluster) pod(t *testing.T, name string, of *appsv1.ReplicaSet, annotati
 		t.Fatal(err)
 	}
 	return p
+}
+
+// proxyRuns says that the proxy of a pod was started a while ago.
+func (c *cluster) proxyRuns(t *testing.T, pod string, since time.Duration) {
+	t.Helper()
+	var p corev1.Pod
+	if err := c.client.Get(t.Context(), client.ObjectKey{Namespace: "ns", Name: pod}, &p); err != nil {
+		t.Fatal(err)
+	}
+	p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "envoy", State: corev1.ContainerState{
+		Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(time.Now().Add(-since))},
+	}}}
+	if err := c.client.Status().Update(t.Context(), &p); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (c *cluster) label(t *testing.T, namespace, value string) {
