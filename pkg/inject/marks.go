@@ -23,6 +23,16 @@ type Status struct {
 	Template string `json:"template"`
 	// ControlPlaneCA is a short hash of the root that the pod trusts for the control plane (see CAHash).
 	ControlPlaneCA string `json:"controlPlaneCA"`
+	// Originals are absent when nothing was rewritten.
+	Originals *Originals `json:"originals,omitempty"`
+}
+
+// Originals are the parts of a pod that were rewritten, as they were.
+type Originals struct {
+	// Probes by "<container>/<kind>", of the kinds liveness, readiness, startup, postStart and preStop.
+	Probes map[string]corev1.ProbeHandler `json:"probes,omitempty"`
+	// Annotations by which Prometheus found the pod's statistics.
+	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 // ReadStatus returns what an injected pod says about its injection; false if it was not injected.
@@ -54,10 +64,14 @@ func (w *work) mark(user map[string]string, managed variables, envoy *corev1.Con
 	if err != nil {
 		return fmt.Errorf("encode the proxy's container: %w", err)
 	}
-	status, err := json.Marshal(Status{
+	facts := Status{
 		Version: w.config.Version, Node: w.target.Name(),
 		Template: shortHash(template), ControlPlaneCA: CAHash(w.config.ControlPlane.CA),
-	})
+	}
+	if len(w.originals.Probes)+len(w.originals.Annotations) > 0 {
+		facts.Originals = &w.originals
+	}
+	status, err := json.Marshal(facts)
 	if err != nil {
 		return fmt.Errorf("encode status: %w", err)
 	}

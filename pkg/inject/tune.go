@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"cmp"
 	"math"
 	"net"
 	"strconv"
@@ -58,6 +59,7 @@ func tune(pod *corev1.Pod, t Target, c Config, r request, user map[string]string
 	reader := userReader{env: user, report: report}
 	out.settings.Tracer = reader.tracer(t, c)
 	reader.apply(&out)
+	out.concurrency = cmp.Or(r.concurrency, out.concurrency)
 	return out, reader.err
 }
 

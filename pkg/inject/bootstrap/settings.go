@@ -42,6 +42,8 @@ type Settings struct {
 	Admin        Admin
 	// InitialFetchTimeout of listeners and clusters. Zero waits for ever: Envoy never runs half configured.
 	InitialFetchTimeout time.Duration
+	// Forwards are the requests that reach the application past the listeners of its node.
+	Forwards []Forward
 	// SDSSocket is the path of a local SDS provider's Unix socket.
 	SDSSocket string
 
