@@ -29,6 +29,7 @@ func TestMistakesInAnnotationsAreDenied(t *testing.T) {
 		{"an ignored address that is none", "egressIgnoredIPs", "db.example", `"db.example" is not an IP address or CIDR`},
 		{"two configurations of X-Ray's daemon", "xrayAgentConfigMount", "a:/x,b:/y", "malformed annotation appmesh.k8s.aws/xrayAgentConfigMount"},
 		{"no workers", "sidecarEnv", "ENVOY_CONCURRENCY=0", `the variable ENVOY_CONCURRENCY has the value "0", expected a whole number from 1 up`},
+		{"an admin mode that is none", "sidecarEnv", "ENVOY_ADMIN_MODE=pipe", `the variable ENVOY_ADMIN_MODE has the value "pipe", expected tcp or uds`},
 		{"a time that is none", "sidecarEnv", "ENVOY_INITIAL_FETCH_TIMEOUT=soon", "expected seconds or a duration"},
 		{"an endpoint without a port", "sidecarEnv", "APPMESH_XDS_ENDPOINT=xds.example", "expected host:port"},
 		{"a word that is none", "aftermesh.dev/native-sidecar", "yes", `annotation aftermesh.dev/native-sidecar has the value "yes", expected enabled or disabled`},

@@ -53,14 +53,16 @@ func shortHash(content []byte) string {
 
 // mark writes the annotations by which the control plane, tools and a later injection know the pod.
 // Only what the API server gives no defaults to goes into the hash, so that it is the same when the pod comes by again.
-func (w *work) mark(user map[string]string, managed variables, envoy *corev1.Container) error {
+func (w *work) mark(user map[string]string, managed variables, envoy *corev1.Container, helper []string) error {
 	profile, err := encodeProfile(w.profile(user))
 	if err != nil {
 		return err
 	}
-	template, err := json.Marshal([]any{
-		envoy.Image, envoy.Command, envoy.Args, managed.sorted(), w.pod.Annotations[annotationBootstrap],
-	})
+	decided := []any{envoy.Image, envoy.Command, envoy.Args, managed.sorted(), w.pod.Annotations[annotationBootstrap]}
+	if len(helper) > 0 {
+		decided = append(decided, helper)
+	}
+	template, err := json.Marshal(decided)
 	if err != nil {
 		return fmt.Errorf("encode the proxy's container: %w", err)
 	}

@@ -70,7 +70,7 @@ func (w *work) addEnvoy() error {
 	if t.settings.Forwards, err = w.rewriteProbes(); err != nil {
 		return err
 	}
-	args, err := t.args()
+	args, helper, err := t.args()
 	if err != nil {
 		return err
 	}
@@ -94,16 +94,30 @@ func (w *work) addEnvoy() error {
 	if envoy.VolumeMounts, err = w.sidecarVolumes(); err != nil {
 		return err
 	}
+	switch {
+	case !w.request.native && w.request.hold:
+		helper = append(helper, "--install", waitProgram)
+		envoy.Lifecycle = withPostStart(envoy.Lifecycle, w.awaitProxy())
+		w.pod.Spec.Containers = slices.Insert(w.pod.Spec.Containers, 0, envoy)
+	case !w.request.native:
+		w.pod.Spec.Containers = append(w.pod.Spec.Containers, envoy)
+	}
+	if err := w.addHelper(&envoy, helper); err != nil {
+		return err
+	}
 	if w.request.native {
 		envoy.RestartPolicy = ptr.To(corev1.ContainerRestartPolicyAlways)
 		if w.request.hold {
 			envoy.StartupProbe = c.startupProbe()
 		}
 		w.pod.Spec.InitContainers = append(w.pod.Spec.InitContainers, envoy)
-	} else {
-		w.pod.Spec.Containers = append(w.pod.Spec.Containers, envoy)
 	}
-	return w.mark(w.request.env, env, &envoy)
+	return w.mark(w.request.env, env, &envoy, helper)
+}
+
+// withPostStart adds a hook to those that a container has.
+func withPostStart(l *corev1.Lifecycle, hook *corev1.LifecycleHandler) *corev1.Lifecycle {
+	return &corev1.Lifecycle{PostStart: hook, PreStop: ptr.Deref(l, corev1.Lifecycle{}).PreStop}
 }
 
 // restricted is a security context that passes the Pod Security Standard "restricted".

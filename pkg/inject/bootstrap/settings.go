@@ -82,6 +82,8 @@ type Admin struct {
 	Pipe string
 	// Open puts the plain admin interface on Port, for everybody, as App Mesh did.
 	Open bool
+	// ReadyOnly leaves nothing on Port but /ready, for kubelet; the rest is on the pipe alone.
+	ReadyOnly bool
 }
 
 // TracerKind names a tracing system.
