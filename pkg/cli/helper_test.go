@@ -8,6 +8,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/aftermesh/aftermesh/pkg/inject"
 )
 
 func TestWaitReadyWaitsUntilTheAnswerIsGood(t *testing.T) {
@@ -54,4 +58,21 @@ func TestBootstrapNamesTheVariableOfAFileThatIsNotThere(t *testing.T) {
 	if code, _, said := aftermesh(t, "", "bootstrap", "--base", "{}"); code != 2 {
 		t.Errorf("code %d: %s", code, said)
 	}
+}
+
+func TestEveryFlagOfInjectionIsDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/injection.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := operatorFlags{inject: inject.Defaults()}
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	o.addSidecar(flags)
+	o.addTelemetry(flags)
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !strings.Contains(string(page), "`--"+f.Name+"`") {
+			t.Errorf("docs/injection.md does not name --%s", f.Name)
+		}
+	})
 }

@@ -270,6 +270,20 @@ func (e *environment) sendPod(t *testing.T, c podCase) {
 // written finds the names of annotations and labels in source.
 var written = regexp.MustCompile(`"((?:appmesh\.k8s\.aws|aftermesh\.dev|prometheus\.io|eks\.amazonaws\.com)/[A-Za-z-]+)"`)
 
+// TestEveryKeyIsDocumented looks for each key on the page about injection, where it may stand without its prefix.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/injection.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range podKeys {
+		_, name, _ := strings.Cut(key, "/")
+		if text := string(page); !strings.Contains(text, "`"+name+"`") && !strings.Contains(text, "`"+key+"`") && !strings.Contains(text, "`"+key+":") {
+			t.Errorf("docs/injection.md does not name %s", key)
+		}
+	}
+}
+
 // TestTheListOfKeysIsWhole compares it with what the injector's source names.
 func TestTheListOfKeysIsWhole(t *testing.T) {
 	files, err := filepath.Glob("../../pkg/inject/*.go")
