@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/inject/bootstrap"
@@ -131,18 +132,30 @@ func (p *passage) handler(c *corev1.Container, kind string, h *corev1.ProbeHandl
 	}
 	p.originals.Probes[c.Name+"/"+kind] = *h.DeepCopy()
 	if h.GRPC != nil {
-		h.GRPC.Port = int32(p.grpc(port, timeout))
+		tls := p.ownTLS(port, ptr.Deref(h.GRPC.Mode, corev1.GRPCProbeModePlaintext) == corev1.GRPCProbeModeTLS)
+		h.GRPC.Port, h.GRPC.Mode = int32(p.grpc(port, tls, timeout)), nil
 		return
 	}
+	get := h.HTTPGet
 	forward := bootstrap.Forward{
 		Listen: probePort, Methods: []string{http.MethodGet, http.MethodHead}, Path: "/probe/" + c.Name + "/" + kind,
-		Host: hostHeader(h.HTTPGet), Port: port, Target: requestURI(h.HTTPGet.Path), Transport: bootstrap.HTTP, Timeout: timeout,
-	}
-	if h.HTTPGet.Scheme == corev1.URISchemeHTTPS {
-		forward.Transport = bootstrap.HTTPS
+		Host: hostHeader(get), Port: port, Target: requestURI(get.Path), Timeout: timeout,
+		TLS: p.ownTLS(port, get.Scheme == corev1.URISchemeHTTPS), HTTP2: ptr.Deref(get.Protocol, "") == corev1.HTTPProtocolHTTP2,
 	}
 	p.forwards = append(p.forwards, forward)
-	h.HTTPGet.Path, h.HTTPGet.Port, h.HTTPGet.Scheme = forward.Path, intstr.FromInt32(probePort), corev1.URISchemeHTTP
+	get.Path, get.Port, get.Scheme = forward.Path, intstr.FromInt32(probePort), corev1.URISchemeHTTP
+}
+
+// ownTLS says whether the application itself speaks TLS on a port that is asked with TLS. Where a listener of the node ends TLS and
+// speaks HTTP behind it, it does not: such a probe was meant for the listener.
+func (p *passage) ownTLS(port uint16, asked bool) bool {
+	if !asked {
+		return false
+	}
+	return !slices.ContainsFunc(p.target.Node.Spec.Listeners, func(l meshv1beta2.Listener) bool {
+		return int(l.PortMapping.Port) == int(port) && l.PortMapping.Protocol != meshv1beta2.ProtocolTCP &&
+			l.TLS != nil && l.TLS.Mode != meshv1beta2.TLSModeDisabled
+	})
 }
 
 // title is how messages name a kind.
@@ -180,13 +193,13 @@ func (p *passage) portOf(c *corev1.Container, h *corev1.ProbeHandler) uint16 {
 
 // grpc returns the port that forwards calls for the health of an application's port. There is one for each, because such a
 // probe has no path of its own.
-func (p *passage) grpc(port uint16, timeout time.Duration) uint16 {
+func (p *passage) grpc(port uint16, tls bool, timeout time.Duration) uint16 {
 	listen := uint16(probePort)
 	for i, f := range p.forwards {
-		if f.Transport != bootstrap.GRPC {
+		if f.Listen == probePort {
 			continue
 		}
-		if f.Port == port {
+		if f.Port == port && f.TLS == tls {
 			p.forwards[i].Timeout = max(f.Timeout, timeout)
 			return f.Listen
 		}
@@ -196,7 +209,7 @@ func (p *passage) grpc(port uint16, timeout time.Duration) uint16 {
 	}
 	p.forwards = append(p.forwards, bootstrap.Forward{
 		Listen: listen, Methods: []string{http.MethodPost}, Path: healthCheck, Port: port, Target: healthCheck,
-		Transport: bootstrap.GRPC, Timeout: timeout,
+		HTTP2: true, TLS: tls, Timeout: timeout,
 	})
 	return listen
 }
@@ -255,10 +268,10 @@ func (p *passage) scrape() {
 	written := map[string]string{annotationScrapePort: fmt.Sprint(probePort), annotationScrapePath: fmt.Sprintf("/metrics/%d%s", port, path)}
 	forward := bootstrap.Forward{
 		Listen: probePort, Methods: []string{http.MethodGet}, Path: escape(written[annotationScrapePath]), AnyQuery: true,
-		Port: uint16(port), Target: escape(path), Transport: bootstrap.HTTP,
+		Port: uint16(port), Target: escape(path),
 	}
 	if strings.EqualFold(a[annotationScrapeScheme], "https") {
-		forward.Transport = bootstrap.HTTPS
+		forward.TLS = p.ownTLS(forward.Port, true)
 		written[annotationScrapeScheme] = "http"
 	}
 	for key := range written {

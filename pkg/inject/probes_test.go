@@ -14,7 +14,7 @@ func TestAPodThatUsesThePortOfProbesIsDenied(t *testing.T) {
 			s.pod.Spec.Containers = append(s.pod.Spec.Containers, corev1.Container{Name: "other", Ports: []corev1.ContainerPort{{ContainerPort: 15020}}})
 		},
 		"VirtualNode demo/front has a listener on it": func(s *scene) {
-			s.objects.VirtualNodes[0].Spec.Listeners[2].PortMapping.Port = 15020
+			s.objects.VirtualNodes[0].Spec.Listeners[3].PortMapping.Port = 15020
 		},
 		"the flag envoy-admin-access-port names it": func(s *scene) { s.config.AdminPort = 15020 },
 	} {

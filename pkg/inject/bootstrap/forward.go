@@ -23,21 +23,10 @@ import (
 // PodIP is the pod's first address, the one that kubelet and Prometheus ask. Only containers with forwards define it.
 const PodIP = "$(AFTERMESH_POD_IP)"
 
-// Transport is how the application speaks on a port.
-type Transport string
-
-// The transports of forwards.
-const (
-	HTTP Transport = "http"
-	// HTTPS is not verified, as kubelet does not verify it.
-	HTTPS Transport = "https"
-	GRPC  Transport = "grpc"
-)
-
 // Forward is one request that reaches the application from outside the pod without passing the listeners of its node.
 // Nothing beside it does: another path, method or host gets 404.
 type Forward struct {
-	// Listen is the port of the pod that is asked. Forwards of one port are all GRPC or none is.
+	// Listen is the port of the pod that is asked, in HTTP/1.1 or HTTP/2.
 	Listen  uint16
 	Methods []string
 	// Path and Host are what the request must have; an empty Host is the pod's address with Listen, and becomes its address
@@ -46,14 +35,24 @@ type Forward struct {
 	// AnyQuery lets the request have a query, which is passed on; without it Path is all there may be.
 	AnyQuery bool
 	// Port of the application and the Target path there, which may have a query.
-	Port      uint16
-	Target    string
-	Transport Transport
+	Port   uint16
+	Target string
+	// HTTP2 and TLS are how the application speaks on Port. Its certificate is not verified, as kubelet does not verify it.
+	HTTP2, TLS bool
 	// Timeout of the whole request; zero leaves that to whoever asks.
 	Timeout time.Duration
 }
 
-func (f Forward) cluster() string { return fmt.Sprintf("aftermesh-%s-%d", f.Transport, f.Port) }
+func (f Forward) cluster() string {
+	name := "aftermesh-http1"
+	if f.HTTP2 {
+		name = "aftermesh-http2"
+	}
+	if f.TLS {
+		name += "-tls"
+	}
+	return fmt.Sprintf("%s-%d", name, f.Port)
+}
 
 // addForwards adds a listener for each port that is asked and a cluster for each port and transport of the application.
 func (w *writer) addForwards(b *bootstrapv3.Bootstrap) {
@@ -84,12 +83,8 @@ func (w *writer) forwardListener(port uint16, forwards []Forward) *listenerv3.Li
 			host.Routes = append(host.Routes, f.route(address))
 		}
 	}
-	codec := hcmv3.HttpConnectionManager_HTTP1
-	if forwards[0].Transport == GRPC {
-		codec = hcmv3.HttpConnectionManager_HTTP2
-	}
 	connections := &hcmv3.HttpConnectionManager{
-		StatPrefix: name, CodecType: codec,
+		StatPrefix:                 name,
 		GenerateRequestId:          wrapperspb.Bool(false),
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		HttpFilters: []*hcmv3.HttpFilter{{
@@ -172,7 +167,7 @@ func (w *writer) applicationCluster(f Forward) *clusterv3.Cluster {
 			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: &corev3.Http1ProtocolOptions{}},
 		}},
 	}
-	if f.Transport == GRPC {
+	if f.HTTP2 {
 		options.UpstreamProtocolOptions = http2Options(&corev3.Http2ProtocolOptions{})
 	}
 	name := f.cluster()
@@ -183,12 +178,14 @@ func (w *writer) applicationCluster(f Forward) *clusterv3.Cluster {
 		LoadAssignment:                assignment(name, socketAddress(host, f.Port, corev3.SocketAddress_TCP)),
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{protocolOptions: w.any(options)},
 	}
-	if f.Transport == HTTPS {
+	if f.TLS {
+		context := &tlsv3.CommonTlsContext{TlsParams: &tlsv3.TlsParameters{TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3}}
+		if f.HTTP2 {
+			context.AlpnProtocols = []string{"h2"}
+		}
 		cluster.TransportSocket = &corev3.TransportSocket{
-			Name: "envoy.transport_sockets.tls",
-			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: w.any(&tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
-				TlsParams: &tlsv3.TlsParameters{TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3},
-			}})},
+			Name:       "envoy.transport_sockets.tls",
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: w.any(&tlsv3.UpstreamTlsContext{CommonTlsContext: context})},
 		}
 	}
 	return cluster

@@ -48,7 +48,7 @@ func TestMergedBootstrapsAreAccepted(t *testing.T) {
 	folder.token("x")
 	_, ca := certificate(t, serverName)
 	s := settings(t, &controlPlane{port: 15010, ca: ca}, folder)
-	s.Forwards = []bootstrap.Forward{{Listen: 15020, Methods: []string{"GET"}, Path: "/p", Port: 8080, Target: "/", Transport: bootstrap.HTTP}}
+	s.Forwards = []bootstrap.Forward{{Listen: 15020, Methods: []string{"GET"}, Path: "/p", Port: 8080, Target: "/"}}
 	base := argument(t, s)
 	whole := filepath.Join(t.TempDir(), "whole.json")
 	if err := os.WriteFile(whole, []byte(base), 0o600); err != nil {

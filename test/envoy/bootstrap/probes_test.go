@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
@@ -54,11 +55,16 @@ spec:
     livenessProbe: {httpGet: {path: "/live?deep=1", port: %[1]d}}
     readinessProbe: {httpGet: {path: /ready, port: %[1]d, httpHeaders: [{name: Host, value: shop.example}, {name: X-Probe, value: "1"}]}}
     startupProbe: {httpGet: {path: /moved, port: %[1]d}}
+    lifecycle: {preStop: {httpGet: {path: /bye, port: %[1]d, scheme: HTTPS}}}
   - name: secure
     image: app
     livenessProbe: {httpGet: {path: /live, port: %[2]d, scheme: HTTPS}}
     readinessProbe: {grpc: {port: %[3]d, service: ready}}
-    startupProbe: {grpc: {port: %[3]d, service: other}}
+    startupProbe: {grpc: {port: %[3]d, service: other, mode: TLS}}
+  - name: second
+    image: app
+    livenessProbe: {httpGet: {path: /h2c, port: %[1]d, protocol: HTTP2}}
+    readinessProbe: {grpc: {port: %[2]d, mode: TLS}}
 `
 
 // strictListener refuses what is not TLS, as the node's listener does behind the redirection.
@@ -67,7 +73,7 @@ const strictListener = `{"name": "strict", "address": {"socket_address": {"addre
     "transport_socket": {"name": "tls", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
       "common_tls_context": {"tls_certificates": [{"certificate_chain": {"inline_string": %q}, "private_key": {"inline_string": %q}}]}}},
     "filters": [{"name": "tcp", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-      "stat_prefix": "strict", "cluster": "aftermesh-http-%d"}}]}]}`
+      "stat_prefix": "strict", "cluster": "aftermesh-http1-%d"}}]}]}`
 
 // probed is an injected pod whose containers and proxy run on this machine.
 type probed struct {
@@ -91,7 +97,7 @@ type application struct {
 func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	line := fmt.Sprintf("%s %s host=%s probe=%s", r.Method, r.RequestURI, r.Host, r.Header.Get("X-Probe"))
+	line := fmt.Sprintf("%s%s %s host=%s probe=%s", map[bool]string{true: "HTTP/2 "}[r.ProtoMajor == 2], r.Method, r.RequestURI, r.Host, r.Header.Get("X-Probe"))
 	for name := range r.Header {
 		if strings.HasPrefix(name, "X-Envoy") {
 			line += " " + name
@@ -127,16 +133,28 @@ func runApplication(t *testing.T) *application {
 	plain, a.port = listen()
 	secure, a.secure = listen()
 	calls, a.grpc = listen()
-	server := &http.Server{Handler: a}
-	go func() { _ = server.Serve(plain) }()
-	go func() { _ = server.Serve(tls.NewListener(secure, &tls.Config{Certificates: []tls.Certificate{pair}})) }()
-	t.Cleanup(func() { _ = server.Close() })
 	grpcServer := grpc.NewServer()
 	healthv1.RegisterHealthServer(grpcServer, a.health)
 	a.health.SetServingStatus("ready", healthv1.HealthCheckResponse_SERVING)
 	a.health.SetServingStatus("other", healthv1.HealthCheckResponse_NOT_SERVING)
 	go func() { _ = grpcServer.Serve(calls) }()
 	t.Cleanup(grpcServer.Stop)
+	server := &http.Server{
+		Protocols: new(http.Protocols), TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}},
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+				grpcServer.ServeHTTP(w, r)
+				return
+			}
+			a.ServeHTTP(w, r)
+		}),
+	}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP2(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	go func() { _ = server.Serve(plain) }()
+	go func() { _ = server.ServeTLS(secure, "", "") }()
+	t.Cleanup(func() { _ = server.Close() })
 	return a
 }
 
@@ -144,7 +162,7 @@ func runApplication(t *testing.T) *application {
 // machine is moved: folders and the ports of rewritten probes.
 func startProbed(t *testing.T, envoy string) *probed {
 	t.Helper()
-	p := &probed{app: runApplication(t), strict: freePort(t), pod: &corev1.Pod{}, ports: map[int]uint16{15020: freePort(t), 15021: freePort(t)}}
+	p := &probed{app: runApplication(t), strict: freePort(t), pod: &corev1.Pod{}, ports: map[int]uint16{15020: freePort(t), 15021: freePort(t), 15022: freePort(t)}}
 	server, folder := serve(t, serverName), newCredentialFolder(t)
 	folder.token("x")
 	pair, _ := certificate(t, "front.demo")
@@ -170,7 +188,7 @@ func startProbed(t *testing.T, envoy string) *probed {
 	i := slices.IndexFunc(injected.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == "envoy" })
 	run := t.TempDir()
 	moved := strings.NewReplacer("/var/run/aftermesh-xds", folder.path, "/var/run/aftermesh", run, "/dev/stdout", "/dev/null",
-		":15020", fmt.Sprintf(":%d", p.ports[15020]), ":15021", fmt.Sprintf(":%d", p.ports[15021]))
+		":15020", fmt.Sprintf(":%d", p.ports[15020]), ":15021", fmt.Sprintf(":%d", p.ports[15021]), ":15022", fmt.Sprintf(":%d", p.ports[15022]))
 	args := injected.Spec.InitContainers[i].Args
 	for i := range args {
 		args[i] = moved.Replace(expand(args[i], map[string]string{"AFTERMESH_POD_IP": "127.0.0.1"}))
@@ -222,7 +240,7 @@ func TestProbesAndScrapesPassAStrictListener(t *testing.T) {
 		}
 		_ = response.Body.Close()
 		p.app.last()
-		app, secure := p.pod.Spec.Containers[0], p.pod.Spec.Containers[1]
+		app, secure, second := p.pod.Spec.Containers[0], p.pod.Spec.Containers[1], p.pod.Spec.Containers[2]
 		original := fmt.Sprintf("127.0.0.1:%d", p.app.port)
 		for _, c := range []struct {
 			what, method, host, path string
@@ -235,6 +253,8 @@ func TestProbesAndScrapesPassAStrictListener(t *testing.T) {
 			{"a probe with a host", "GET", "shop.example", app.ReadinessProbe.HTTPGet.Path, app.ReadinessProbe.HTTPGet.HTTPHeaders[1:], 200, "GET /ready host=shop.example probe=1"},
 			{"a probe that is redirected", "GET", "", app.StartupProbe.HTTPGet.Path, nil, 302, "GET /moved host=" + original + " probe="},
 			{"a probe of an application with TLS", "GET", "", secure.LivenessProbe.HTTPGet.Path, nil, 200, fmt.Sprintf("GET /live host=127.0.0.1:%d probe=", p.app.secure)},
+			{"a hook with TLS, which the listener ends", "GET", "", app.Lifecycle.PreStop.HTTPGet.Path, nil, 200, "GET /bye host=" + original + " probe="},
+			{"a probe in HTTP/2", "GET", "", second.LivenessProbe.HTTPGet.Path, nil, 200, "HTTP/2 GET /h2c host=" + original + " probe="},
 			{"a scrape", "GET", "", p.pod.Annotations["prometheus.io/path"], nil, 200, "GET /stats/all host=" + original + " probe="},
 			{"a scrape with a query", "GET", "", p.pod.Annotations["prometheus.io/path"] + "?name=x", nil, 200, "GET /stats/all?name=x host=" + original + " probe="},
 			{"another path", "GET", "", "/", nil, 404, ""},
@@ -259,29 +279,41 @@ func TestProbesAndScrapesPassAStrictListener(t *testing.T) {
 // calls makes the gRPC probes of the pod, and a call that is none.
 func (p *probed) calls(t *testing.T) {
 	t.Helper()
-	secure := p.pod.Spec.Containers[1]
-	if secure.ReadinessProbe.GRPC.Port != 15021 || secure.StartupProbe.GRPC.Port != 15021 {
-		t.Fatalf("gRPC probes ask ports %d and %d", secure.ReadinessProbe.GRPC.Port, secure.StartupProbe.GRPC.Port)
-	}
-	connection, err := grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", p.ports[15021]), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = connection.Close() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	client := healthv1.NewHealthClient(connection)
-	for service, want := range map[string]healthv1.HealthCheckResponse_ServingStatus{
-		*secure.ReadinessProbe.GRPC.Service: healthv1.HealthCheckResponse_SERVING, *secure.StartupProbe.GRPC.Service: healthv1.HealthCheckResponse_NOT_SERVING,
+	secure, second := p.pod.Spec.Containers[1], p.pod.Spec.Containers[2]
+	for _, c := range []struct {
+		probe *corev1.Probe
+		port  int32
+		want  healthv1.HealthCheckResponse_ServingStatus
+	}{
+		{secure.ReadinessProbe, 15021, healthv1.HealthCheckResponse_SERVING},
+		{secure.StartupProbe, 15021, healthv1.HealthCheckResponse_NOT_SERVING},
+		{second.ReadinessProbe, 15022, healthv1.HealthCheckResponse_SERVING},
 	} {
-		if got, err := client.Check(ctx, &healthv1.HealthCheckRequest{Service: service}); err != nil || got.GetStatus() != want {
-			t.Errorf("service %s: %v, %v, want %v", service, got, err, want)
+		if c.probe.GRPC.Port != c.port || c.probe.GRPC.Mode != nil {
+			t.Errorf("probe %v, want port %d in clear text", c.probe.GRPC, c.port)
+		}
+		service := ptr.Deref(c.probe.GRPC.Service, "")
+		if got, err := p.health(t, c.port).Check(ctx, &healthv1.HealthCheckRequest{Service: service}); err != nil || got.GetStatus() != c.want {
+			t.Errorf("service %q at %d: %v, %v, want %v", service, c.port, got, err, c.want)
 		}
 	}
+	client := p.health(t, 15021)
 	if _, err := client.Check(ctx, &healthv1.HealthCheckRequest{Service: "none"}); status.Code(err) != codes.NotFound {
 		t.Errorf("a service that the application does not know: %v", err)
 	}
 	if _, err := client.List(ctx, &healthv1.HealthListRequest{}); status.Code(err) != codes.Unimplemented {
 		t.Errorf("another call: %v, want unimplemented", err)
 	}
+}
+
+func (p *probed) health(t *testing.T, port int32) healthv1.HealthClient {
+	t.Helper()
+	connection, err := grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", p.ports[int(port)]), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = connection.Close() })
+	return healthv1.NewHealthClient(connection)
 }
