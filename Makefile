@@ -61,7 +61,7 @@ test-corpus: ## Run cases of real manifests in the cluster: CORPUS=DIR [CASE=nam
 
 .PHONY: golden
 golden: ## Accept what the golden tests produce now; review the diff
-	go test ./pkg/pipeline ./pkg/inject/... -update
+	go test ./pkg/pipeline ./pkg/inject -update
 
 .PHONY: fields
 fields: ## Count the fields of the API that a golden file would miss

@@ -116,6 +116,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options, log logr.Logger) erro
 		{"serve webhooks", op.serveWebhooks},
 		{"write statuses", op.writeStatuses},
 		{"write finalizers", op.writeLifetimes},
+		{"open readiness gates", op.openGates},
 		{"sign certificates", op.signCertificates},
 		{"answer probes", op.answerProbes},
 	}

@@ -36,8 +36,12 @@ func slimPod(obj any) (any, error) {
 	out.Spec.NodeName, out.Spec.ServiceAccountName, out.Spec.HostNetwork = p.Spec.NodeName, p.Spec.ServiceAccountName, p.Spec.HostNetwork
 	out.Spec.InitContainers, out.Spec.Containers = slimContainers(p.Spec.InitContainers), slimContainers(p.Spec.Containers)
 	out.Status.Phase, out.Status.PodIPs = p.Status.Phase, p.Status.PodIPs
+	gated := hasGate(p)
+	if gated {
+		out.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: cloudMapGate}}
+	}
 	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady {
+		if c.Type == corev1.PodReady || gated && (c.Type == corev1.ContainersReady || c.Type == cloudMapGate) {
 			out.Status.Conditions = append(out.Status.Conditions, corev1.PodCondition{Type: c.Type, Status: c.Status})
 		}
 	}

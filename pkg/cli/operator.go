@@ -135,6 +135,7 @@ func (o *operatorFlags) addSidecar(f *pflag.FlagSet) {
 	f.BoolVar(&c.AdminOpen, "envoy-admin-open", false, "let everybody in the cluster do everything at Envoy's admin port, as App Mesh did")
 	f.IntVar(&o.preStop, "prestop-delay", int(c.PreStopDelay.Seconds()), "seconds that Envoy serves on when its pod stops, where it is not a native sidecar")
 	f.IntVar(&o.postStart, "poststart-timeout", int(c.PostStartTimeout.Seconds()), "seconds that applications wait for Envoy's first configuration")
+	f.BoolVar(&c.WaitUntilProxyReady, "wait-until-proxy-ready", false, "let applications wait for Envoy also where it is an ordinary container")
 	f.IntVar(&o.readinessDelay, "readiness-probe-initial-delay", int(c.ReadinessInitialDelay.Seconds()), "initial delay of Envoy's readiness probe, in seconds")
 	f.IntVar(&o.readinessPeriod, "readiness-probe-period", int(c.ReadinessPeriod.Seconds()), "period of Envoy's readiness probe, in seconds")
 	f.BoolVar(&c.NativeSidecar, "native-sidecar", c.NativeSidecar, "inject Envoy as a native sidecar (Kubernetes 1.29 and later)")
@@ -183,7 +184,7 @@ func addIgnored(f *pflag.FlagSet) {
 	}
 	for _, name := range []string{
 		"use-aws-fips-endpoint", "use-aws-dual-stack-endpoint", "enable-custom-health-check", "preview",
-		"dual-stack-endpoint", "fips-endpoint", "wait-until-proxy-ready",
+		"dual-stack-endpoint", "fips-endpoint",
 	} {
 		f.Bool(name, false, "accepted without effect")
 	}

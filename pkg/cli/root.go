@@ -64,7 +64,7 @@ injects stock Envoy, and Envoy gets its configuration over delta xDS.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		newOperator(), newStandalone(), newRedirect(), newCheck(), newTranslate(), newExplain(), newInject(), newStatus(), newProxies(), newRestart(), newUninstall(), newVersion(),
+		newOperator(), newStandalone(), newRedirect(), newBootstrap(), newWaitReady(), newCheck(), newTranslate(), newExplain(), newInject(), newStatus(), newProxies(), newRestart(), newUninstall(), newVersion(),
 	)
 	return root
 }

@@ -122,7 +122,7 @@ func (s *survey) judge(ctx context.Context, pod *corev1.Pod) *stray {
 		f.Why = "it runs without a proxy; the webhook would refuse it: " + j.refused
 	case !injected && j.injected:
 		f.Why = "it runs without a proxy; the webhook would inject it as " + j.want.Node
-	case injected && j.injected && has != j.want:
+	case injected && j.injected && !has.SameProxy(j.want):
 		f.State, f.Why = stateOutdated, difference(has, j.want)
 	default:
 		return nil

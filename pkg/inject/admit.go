@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -54,6 +55,7 @@ func Inject(pod *corev1.Pod, t Target, c Config) (*corev1.Pod, Report, error) {
 	}
 	var err error
 	if w.request, err = readAnnotations(pod, c); err == nil {
+		w.config.SidecarImage = cmp.Or(w.request.image, c.SidecarImage)
 		if t.Gateway != nil {
 			err = w.gateway()
 		} else {
@@ -69,7 +71,9 @@ type work struct {
 	target  Target
 	config  Config
 	request request
-	report  Report
+	// originals are what was rewritten, as it was.
+	originals Originals
+	report    Report
 }
 
 // has reports whether the pod has a container of that name, of whatever kind.

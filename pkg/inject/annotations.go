@@ -36,14 +36,6 @@ const (
 	annotationStatus = "appmesh.k8s.aws/sidecarStatus"
 )
 
-// Annotations of our own.
-const (
-	// annotationNative "disabled" makes Envoy an ordinary container of this pod.
-	annotationNative = "aftermesh.dev/native-sidecar"
-	// annotationBootstrap holds the bootstrap of a gateway that starts Envoy by its own command; it becomes a file.
-	annotationBootstrap = "aftermesh.dev/bootstrap"
-)
-
 // fargateLabel marks pods on Fargate, where containers get no NET_ADMIN and a CNI plugin redirects.
 const fargateLabel = "eks.amazonaws.com/fargate-profile"
 
@@ -68,7 +60,12 @@ type request struct {
 	preview                  bool
 	xrayConfig               *mount
 	keepImage                bool
-	native                   bool
+	// native makes Envoy a native sidecar; hold makes the application wait for it; initFirst puts it before init containers.
+	native, hold, initFirst bool
+	rewrite                 rewriting
+	// image and concurrency are empty and 0 unless the pod has its own.
+	image       string
+	concurrency int
 }
 
 // readAnnotations checks what the pod's annotations ask for. The error is a Denial that names the annotation.
@@ -83,7 +80,6 @@ func readAnnotations(pod *corev1.Pod, c Config) (request, error) {
 		sds:       c.SDS && a[annotationSDS] != "disabled",
 		preview:   c.Preview,
 		keepImage: strings.EqualFold(a[annotationSkipImage], "enabled"),
-		native:    c.NativeSidecar && !strings.EqualFold(a[annotationNative], "disabled"),
 	}
 	if value, ok := a[annotationCNI]; ok {
 		r.cni = strings.EqualFold(value, "enabled")
@@ -99,7 +95,7 @@ func readAnnotations(pod *corev1.Pod, c Config) (request, error) {
 			return r, err
 		}
 	}
-	return r, nil
+	return r, r.readChoices(a, c)
 }
 
 func (r *request) readPorts(a map[string]string) (err error) {

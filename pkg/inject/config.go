@@ -42,6 +42,8 @@ type Config struct {
 	PreStopDelay time.Duration
 	// PostStartTimeout is how long the application waits for Envoy's first configuration (flag poststart-timeout).
 	PostStartTimeout time.Duration
+	// WaitUntilProxyReady makes the application wait also where Envoy is an ordinary container (flag wait-until-proxy-ready).
+	WaitUntilProxyReady bool
 	// ReadinessInitialDelay and ReadinessPeriod of Envoy's readiness probe (flags readiness-probe-initial-delay, -period).
 	ReadinessInitialDelay, ReadinessPeriod time.Duration
 

@@ -29,15 +29,26 @@ func TestMistakesInAnnotationsAreDenied(t *testing.T) {
 		{"an ignored address that is none", "egressIgnoredIPs", "db.example", `"db.example" is not an IP address or CIDR`},
 		{"two configurations of X-Ray's daemon", "xrayAgentConfigMount", "a:/x,b:/y", "malformed annotation appmesh.k8s.aws/xrayAgentConfigMount"},
 		{"no workers", "sidecarEnv", "ENVOY_CONCURRENCY=0", `the variable ENVOY_CONCURRENCY has the value "0", expected a whole number from 1 up`},
+		{"an admin mode that is none", "sidecarEnv", "ENVOY_ADMIN_MODE=pipe", `the variable ENVOY_ADMIN_MODE has the value "pipe", expected tcp or uds`},
 		{"a time that is none", "sidecarEnv", "ENVOY_INITIAL_FETCH_TIMEOUT=soon", "expected seconds or a duration"},
 		{"an endpoint without a port", "sidecarEnv", "APPMESH_XDS_ENDPOINT=xds.example", "expected host:port"},
+		{"a word that is none", "aftermesh.dev/native-sidecar", "yes", `annotation aftermesh.dev/native-sidecar has the value "yes", expected enabled or disabled`},
+		{"a way of rewriting that is none", "aftermesh.dev/rewrite-probes", "on", `annotation aftermesh.dev/rewrite-probes has the value "on", expected auto, enabled or disabled`},
+		{"holding that is none", "aftermesh.dev/hold-application", "1", `annotation aftermesh.dev/hold-application has the value "1", expected enabled or disabled`},
+		{"an order that is none", "aftermesh.dev/init-first", "x", `annotation aftermesh.dev/init-first has the value "x", expected enabled or disabled`},
+		{"an image that is none", "aftermesh.dev/sidecar-image", "envoy --privileged", `annotation aftermesh.dev/sidecar-image has the value "envoy --privileged", expected an image such as`},
+		{"no workers by annotation", "aftermesh.dev/envoy-concurrency", "0", `annotation aftermesh.dev/envoy-concurrency has the value "0", expected a whole number from 1 up`},
 		{"a sampling rate above one", "sidecarEnv", "XRAY_SAMPLING_RATE=1.5", `XRAY_SAMPLING_RATE "1.5" must be a number between 0 and 1`},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			s := readScene(t, "testdata/annotations.yaml")
 			s.config.Tracing.Kind, s.config.Tracing.Address, s.config.Tracing.Port = bootstrap.XRay, "127.0.0.1", 2000
-			s.pod.Annotations = map[string]string{"appmesh.k8s.aws/" + c.annotation: c.value}
+			key := c.annotation
+			if !strings.Contains(key, "/") {
+				key = "appmesh.k8s.aws/" + key
+			}
+			s.pod.Annotations = map[string]string{key: c.value}
 			answer := admit(t, s)
 			if answer.Report.Outcome != Denied || !strings.Contains(answer.Report.Reason, c.message) {
 				t.Errorf("%s: %q, want denied: %q", answer.Report.Outcome, answer.Report.Reason, c.message)
@@ -46,6 +57,14 @@ func TestMistakesInAnnotationsAreDenied(t *testing.T) {
 				t.Error("a denied pod was changed")
 			}
 		})
+	}
+}
+
+func TestInitFirstNeedsTheNativeSidecar(t *testing.T) {
+	s := readScene(t, "testdata/plain.yaml")
+	s.pod.Annotations = map[string]string{annotationInitFirst: "enabled", annotationNative: "disabled"}
+	if answer := admit(t, s); answer.Report.Outcome != Denied || !strings.Contains(answer.Report.Reason, "needs the native sidecar") {
+		t.Errorf("%s: %s", answer.Report.Outcome, answer.Report.Reason)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
+
+	"github.com/aftermesh/aftermesh/pkg/inject/bootstrap"
 )
 
 // portSysctl lets unprivileged users of the pod open low ports; Kubernetes counts it among the safe ones.
@@ -44,7 +46,7 @@ func (w *work) gateway() error {
 		return err
 	}
 	managed := merge(w.request.env, managedVariables(w.target, w.config, w.request, rate), &w.report)
-	ownCommand, err := w.gatewayCommand(envoy, t, managed)
+	ownCommand, helper, err := w.gatewayCommand(envoy, t, managed)
 	if err != nil {
 		return err
 	}
@@ -52,8 +54,11 @@ func (w *work) gateway() error {
 	if err := w.gatewayVolumes(envoy, ownCommand); err != nil {
 		return err
 	}
-	w.gatewayProcess(envoy)
-	if err := w.mark(user, managed, envoy); err != nil {
+	w.gatewayProcess(envoy, t.settings.Admin)
+	if err := w.addHelper(envoy, helper); err != nil {
+		return err
+	}
+	if err := w.mark(user, managed, envoy, helper); err != nil {
 		return err
 	}
 	return w.addXRay()
@@ -83,25 +88,28 @@ func plainVariables(own []corev1.EnvVar, annotated map[string]string) map[string
 
 // gatewayCommand makes the container start Envoy with its bootstrap. A container with a command of its own gets the
 // bootstrap as a file instead, whose place is in a variable; it reports whether that is so.
-func (w *work) gatewayCommand(envoy *corev1.Container, t tuning, managed variables) (ownCommand bool, err error) {
-	ours := len(envoy.Args) > 1 && envoy.Args[0] == "--config-yaml" && w.marked()
+func (w *work) gatewayCommand(envoy *corev1.Container, t tuning, managed variables) (ownCommand bool, helper []string, err error) {
+	ours := oursToStart(envoy.Args) && w.marked()
 	if len(envoy.Command)+len(envoy.Args) > 0 && !ours {
 		content, err := t.file()
 		if err != nil {
-			return true, err
+			return true, nil, err
+		}
+		if t.files {
+			w.report.warn("variables that name files of the bootstrap (%s, …) have no effect in a container with a command of its own", bootstrap.ConfigFile)
 		}
 		place := credentialPath + "/" + bootstrapFile
 		managed.set("AFTERMESH_BOOTSTRAP", place)
 		w.annotate(map[string]string{annotationBootstrap: content})
 		w.report.warn("container %s has a command of its own, which must start Envoy with the bootstrap in %s", envoyContainer, place)
-		return true, nil
+		return true, nil, nil
 	}
 	if !w.request.keepImage {
 		envoy.Command = []string{envoyBinary}
 	}
 	// An image of the user's own keeps its entry point: those of stock Envoy pass arguments on.
-	envoy.Args, err = t.args()
-	return false, err
+	envoy.Args, helper, err = t.args()
+	return false, helper, err
 }
 
 // gatewayVolumes adds the mounts that are not there yet.
@@ -125,11 +133,11 @@ func (w *work) gatewayVolumes(envoy *corev1.Container, withBootstrap bool) error
 }
 
 // gatewayProcess sets how kubelet runs, watches and stops the gateway, where the user left that open.
-func (w *work) gatewayProcess(envoy *corev1.Container) {
+func (w *work) gatewayProcess(envoy *corev1.Container, admin bootstrap.Admin) {
 	if envoy.ReadinessProbe == nil {
 		envoy.ReadinessProbe = w.config.readinessProbe()
 	}
-	w.replaceShellProbe(envoy)
+	w.replaceShellProbe(envoy, admin)
 	if envoy.Lifecycle == nil || envoy.Lifecycle.PreStop == nil {
 		if hook := w.preStop(); hook != nil {
 			envoy.Lifecycle = &corev1.Lifecycle{PostStart: ptr.Deref(envoy.Lifecycle, corev1.Lifecycle{}).PostStart, PreStop: hook.PreStop}
@@ -147,17 +155,19 @@ func (w *work) gatewayProcess(envoy *corev1.Container) {
 
 // replaceShellProbe turns a liveness probe that runs curl, which App Mesh's image had and stock Envoy has not, into an HTTP
 // one. As that fails until the first configuration is there, a startup probe keeps kubelet from judging before.
-func (w *work) replaceShellProbe(envoy *corev1.Container) {
+func (w *work) replaceShellProbe(envoy *corev1.Container, admin bootstrap.Admin) {
 	probe := envoy.LivenessProbe
 	if probe == nil || probe.Exec == nil || w.request.keepImage || !strings.Contains(strings.Join(probe.Exec.Command, " "), "curl") {
 		return
 	}
 	probe.ProbeHandler = w.config.readyProbe().ProbeHandler
-	probe.HTTPGet.Path = "/server_info"
+	if !admin.ReadyOnly {
+		probe.HTTPGet.Path = "/server_info"
+	}
 	if envoy.StartupProbe == nil {
 		envoy.StartupProbe = w.config.startupProbe()
 	}
-	w.report.warn("the liveness probe of container %s ran curl, which stock Envoy has not; it asks /server_info on the admin port instead", envoyContainer)
+	w.report.warn("the liveness probe of container %s ran curl, which stock Envoy has not; it asks %s on the admin port instead", envoyContainer, probe.HTTPGet.Path)
 }
 
 // allowLowPorts lets a gateway listen below 1024 although it does not run as root.

@@ -136,7 +136,7 @@ func render(t *testing.T, answer Admission, base map[string]any) []byte {
 	}
 	pod := answer.Pod.DeepCopy()
 	eachEnvoy(pod, func(c *corev1.Container) {
-		if len(c.Args) > 1 {
+		if oursToStart(c.Args) || c.Name == helperContainer && c.Args[0] == "--base" {
 			c.Args[1] = "BOOTSTRAP"
 		}
 	})
@@ -160,19 +160,19 @@ func render(t *testing.T, answer Admission, base map[string]any) []byte {
 func eachEnvoy(pod *corev1.Pod, do func(*corev1.Container)) {
 	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range list {
-			if list[i].Name == envoyContainer {
+			if list[i].Name == envoyContainer || list[i].Name == helperContainer {
 				do(&list[i])
 			}
 		}
 	}
 }
 
-// bootstrapOf decodes the bootstrap in Envoy's arguments; nil if there is none.
+// bootstrapOf decodes the bootstrap in the arguments of Envoy or its helper; nil if there is none.
 func bootstrapOf(t *testing.T, pod *corev1.Pod) map[string]any {
 	t.Helper()
 	var config map[string]any
 	eachEnvoy(pod, func(c *corev1.Container) {
-		if len(c.Args) > 1 {
+		if len(c.Args) > 1 && strings.HasPrefix(c.Args[1], "{") {
 			if err := json.Unmarshal([]byte(c.Args[1]), &config); err != nil {
 				t.Fatalf("bootstrap is not JSON: %v\n%s", err, c.Args[1])
 			}

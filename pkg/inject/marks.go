@@ -23,6 +23,22 @@ type Status struct {
 	Template string `json:"template"`
 	// ControlPlaneCA is a short hash of the root that the pod trusts for the control plane (see CAHash).
 	ControlPlaneCA string `json:"controlPlaneCA"`
+	// Originals are absent when nothing was rewritten.
+	Originals *Originals `json:"originals,omitempty"`
+}
+
+// Originals are the parts of a pod that were rewritten, as they were.
+type Originals struct {
+	// Probes by "<container>/<kind>", of the kinds liveness, readiness, startup, postStart and preStop.
+	Probes map[string]corev1.ProbeHandler `json:"probes,omitempty"`
+	// Annotations by which Prometheus found the pod's statistics.
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// SameProxy is true when both stand for the same proxy of the same node. What was rewritten for it shows in the template.
+func (s Status) SameProxy(other Status) bool {
+	s.Originals, other.Originals = nil, nil
+	return s == other
 }
 
 // ReadStatus returns what an injected pod says about its injection; false if it was not injected.
@@ -43,21 +59,27 @@ func shortHash(content []byte) string {
 
 // mark writes the annotations by which the control plane, tools and a later injection know the pod.
 // Only what the API server gives no defaults to goes into the hash, so that it is the same when the pod comes by again.
-func (w *work) mark(user map[string]string, managed variables, envoy *corev1.Container) error {
+func (w *work) mark(user map[string]string, managed variables, envoy *corev1.Container, helper []string) error {
 	profile, err := encodeProfile(w.profile(user))
 	if err != nil {
 		return err
 	}
-	template, err := json.Marshal([]any{
-		envoy.Image, envoy.Command, envoy.Args, managed.sorted(), w.pod.Annotations[annotationBootstrap],
-	})
+	decided := []any{envoy.Image, envoy.Command, envoy.Args, managed.sorted(), w.pod.Annotations[annotationBootstrap]}
+	if len(helper) > 0 {
+		decided = append(decided, helper)
+	}
+	template, err := json.Marshal(decided)
 	if err != nil {
 		return fmt.Errorf("encode the proxy's container: %w", err)
 	}
-	status, err := json.Marshal(Status{
+	facts := Status{
 		Version: w.config.Version, Node: w.target.Name(),
 		Template: shortHash(template), ControlPlaneCA: CAHash(w.config.ControlPlane.CA),
-	})
+	}
+	if len(w.originals.Probes)+len(w.originals.Annotations) > 0 {
+		facts.Originals = &w.originals
+	}
+	status, err := json.Marshal(facts)
 	if err != nil {
 		return fmt.Errorf("encode status: %w", err)
 	}

@@ -18,25 +18,33 @@ const envoyBinary = "/usr/local/bin/envoy"
 // connection is told to close at once, while WebSockets, gRPC streams and databases get this long.
 const drainSeconds = 600
 
-// args is Envoy's command line.
-func (t tuning) args() ([]string, error) {
+// args is Envoy's command line, and that of the helper, which is empty where Envoy gets its bootstrap by an argument.
+func (t tuning) args() (envoy, helper []string, err error) {
 	b, err := bootstrap.New(t.settings)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	config, err := bootstrap.Argument(b)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return []string{
-		"--config-yaml", config,
+	source := []string{"--config-yaml", config}
+	if t.files {
+		source, helper = []string{"-c", mergedBootstrap}, []string{"--base", config, "--output", mergedBootstrap}
+	}
+	return append(source,
 		"--log-level", t.logLevel,
 		"--concurrency", fmt.Sprint(t.concurrency),
 		"--drain-strategy", "immediate",
 		"--drain-time-s", fmt.Sprint(drainSeconds),
 		"--disable-hot-restart",
 		"--skip-deprecated-logs",
-	}, nil
+	), helper, nil
+}
+
+// oursToStart tells the arguments of an earlier injection from a user's.
+func oursToStart(args []string) bool {
+	return len(args) > 1 && (args[0] == "--config-yaml" || args[0] == "-c" && args[1] == mergedBootstrap)
 }
 
 // file is the bootstrap as a file that several pods may share: nothing in it is replaced per pod.
@@ -59,6 +67,9 @@ func (c Config) readyProbe() *corev1.Probe {
 		TimeoutSeconds: 1, SuccessThreshold: 1, FailureThreshold: 3,
 	}
 }
+
+// readyURL asks the same from inside the pod.
+func (c Config) readyURL() string { return fmt.Sprintf("http://127.0.0.1:%d/ready", c.AdminPort) }
 
 // readinessProbe has App Mesh's numbers.
 func (c Config) readinessProbe() *corev1.Probe {

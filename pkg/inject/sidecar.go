@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,8 +27,9 @@ const (
 //  1. redirection: init container or CNI annotations
 //  2. envoy with its volumes and the annotations that describe it
 //  3. X-Ray's daemon
-//  4. the proxy's group and the pull secret
+//  4. the order of the init containers, the proxy's group and the pull secret
 func (w *work) sidecar() error {
+	before := len(w.pod.Spec.InitContainers)
 	if err := w.redirection(); err != nil {
 		return err
 	}
@@ -40,9 +42,15 @@ func (w *work) sidecar() error {
 		w.report.Node, w.report.Reason = "", fmt.Sprintf("redirected for %s, but not given a proxy", w.target)
 		w.report.warn("the pod brings its own container %s, which is left as it is; its traffic is redirected to ports %d and %d all the same",
 			envoyContainer, inboundPort, outboundPort)
+	default:
+		w.warnAboutLate()
 	}
 	if err := w.addXRay(); err != nil {
 		return err
+	}
+	if w.request.initFirst {
+		all := w.pod.Spec.InitContainers
+		w.pod.Spec.InitContainers = slices.Concat(all[before:], all[:before])
 	}
 	w.podWide()
 	return nil
@@ -59,7 +67,10 @@ func (w *work) addEnvoy() error {
 	if err != nil {
 		return err
 	}
-	args, err := t.args()
+	if t.settings.Forwards, err = w.rewriteProbes(); err != nil {
+		return err
+	}
+	args, helper, err := t.args()
 	if err != nil {
 		return err
 	}
@@ -68,6 +79,9 @@ func (w *work) addEnvoy() error {
 		return err
 	}
 	env := merge(w.request.env, managedVariables(w.target, c, w.request, rate), &w.report)
+	if len(t.settings.Forwards) > 0 {
+		env.field("AFTERMESH_POD_IP", "status.podIP")
+	}
 	envoy := corev1.Container{
 		Name: envoyContainer, Image: c.SidecarImage, Command: []string{envoyBinary}, Args: args,
 		Env:             env.sorted(),
@@ -80,14 +94,30 @@ func (w *work) addEnvoy() error {
 	if envoy.VolumeMounts, err = w.sidecarVolumes(); err != nil {
 		return err
 	}
-	if w.request.native {
-		envoy.RestartPolicy = ptr.To(corev1.ContainerRestartPolicyAlways)
-		envoy.StartupProbe = c.startupProbe()
-		w.pod.Spec.InitContainers = append(w.pod.Spec.InitContainers, envoy)
-	} else {
+	switch {
+	case !w.request.native && w.request.hold:
+		helper = append(helper, "--install", waitProgram)
+		envoy.Lifecycle = withPostStart(envoy.Lifecycle, w.awaitProxy())
+		w.pod.Spec.Containers = slices.Insert(w.pod.Spec.Containers, 0, envoy)
+	case !w.request.native:
 		w.pod.Spec.Containers = append(w.pod.Spec.Containers, envoy)
 	}
-	return w.mark(w.request.env, env, &envoy)
+	if err := w.addHelper(&envoy, helper); err != nil {
+		return err
+	}
+	if w.request.native {
+		envoy.RestartPolicy = ptr.To(corev1.ContainerRestartPolicyAlways)
+		if w.request.hold {
+			envoy.StartupProbe = c.startupProbe()
+		}
+		w.pod.Spec.InitContainers = append(w.pod.Spec.InitContainers, envoy)
+	}
+	return w.mark(w.request.env, env, &envoy, helper)
+}
+
+// withPostStart adds a hook to those that a container has.
+func withPostStart(l *corev1.Lifecycle, hook *corev1.LifecycleHandler) *corev1.Lifecycle {
+	return &corev1.Lifecycle{PostStart: hook, PreStop: ptr.Deref(l, corev1.Lifecycle{}).PreStop}
 }
 
 // restricted is a security context that passes the Pod Security Standard "restricted".

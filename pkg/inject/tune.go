@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"cmp"
 	"math"
 	"net"
 	"strconv"
@@ -30,6 +31,8 @@ type tuning struct {
 	settings    bootstrap.Settings
 	concurrency int
 	logLevel    string
+	// files is true when variables name files that must be merged into the bootstrap, which only the pod can do.
+	files bool
 }
 
 // tune works out the bootstrap for a pod. user are the variables that App Mesh's image understood; a value that it would
@@ -58,6 +61,7 @@ func tune(pod *corev1.Pod, t Target, c Config, r request, user map[string]string
 	reader := userReader{env: user, report: report}
 	out.settings.Tracer = reader.tracer(t, c)
 	reader.apply(&out)
+	out.concurrency = cmp.Or(r.concurrency, out.concurrency)
 	return out, reader.err
 }
 
@@ -155,12 +159,6 @@ func (u *userReader) fail(err error) {
 	}
 }
 
-// unsupported are variables of App Mesh's image that change the bootstrap in ways that are not offered.
-var unsupported = []string{
-	"ENVOY_CONFIG_FILE", "ENVOY_TRACING_CFG_FILE", "ENVOY_STATS_CONFIG_FILE", "ENVOY_STATS_SINKS_CFG_FILE",
-	"ENVOY_RESOURCES_CONFIG_FILE", "ENVOY_ADMIN_MODE",
-}
-
 // apply lets the user's variables override the settings.
 func (u *userReader) apply(t *tuning) {
 	s := &t.settings
@@ -177,9 +175,28 @@ func (u *userReader) apply(t *tuning) {
 	if endpoint := u.env["APPMESH_XDS_ENDPOINT"]; endpoint != "" {
 		u.endpoint(s, endpoint)
 	}
-	for _, name := range unsupported {
-		if u.env[name] != "" {
-			u.report.warn("the variable %s is not supported and has no effect", name)
+	switch mode := u.env["ENVOY_ADMIN_MODE"]; mode {
+	case "", "tcp":
+	case "uds":
+		s.Admin.ReadyOnly = true
+	default:
+		u.fail(deny("the variable ENVOY_ADMIN_MODE has the value %q, expected tcp or uds", mode))
+	}
+	u.files(t)
+}
+
+// files leaves out what the user's files stand for.
+func (u *userReader) files(t *tuning) {
+	for _, name := range bootstrap.FileVariables {
+		if u.env[name] == "" {
+			continue
+		}
+		t.files = true
+		switch name {
+		case bootstrap.TracingFile:
+			t.settings.Tracer = bootstrap.Tracer{}
+		case bootstrap.StatsSinksFile:
+			t.settings.Statsd = bootstrap.Statsd{}
 		}
 	}
 }

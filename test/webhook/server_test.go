@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,8 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/admission"
+	"github.com/aftermesh/aftermesh/pkg/inject"
+	injectwebhook "github.com/aftermesh/aftermesh/pkg/inject/webhook"
 	"github.com/aftermesh/aftermesh/test/apiserver"
 )
 
@@ -49,6 +52,10 @@ type environment struct {
 	informers client.Reader
 	families  string
 	warnings  warnings
+	// url and ca are those of the webhooks, inject the settings of that of pods.
+	url    string
+	ca     []byte
+	inject atomic.Pointer[inject.Config]
 }
 
 // warnings collects what the API server sends along.
@@ -82,12 +89,12 @@ func start(t *testing.T) *environment {
 		}
 		return nil
 	})
-	url, ca := env.serve(t, server.Config())
+	env.url, env.ca = env.serve(t, server.Config())
 	env.install(t, filepath.Join(config, "webhook", "*ing.yaml"), func(object *unstructured.Unstructured) {
 		if err := env.client.Create(t.Context(), object.DeepCopy(), client.DryRunAll); err != nil {
 			t.Fatalf("%s as it stands: %v", object.GetName(), err)
 		}
-		pointAt(t, object, url, ca)
+		pointAt(t, object, env.url, env.ca)
 	})
 	// The API server takes up webhook configurations asynchronously; they work once a denial arrives.
 	env.await(t, "the webhooks answer", func() error {
@@ -122,7 +129,7 @@ func (e *environment) serve(t *testing.T, restConfig *rest.Config) (url string, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, object := range []client.Object{&corev1.Namespace{}, &meshv1beta2.Mesh{}, &meshv1beta2.VirtualGateway{}} {
+	for _, object := range []client.Object{&corev1.Namespace{}, &meshv1beta2.Mesh{}, &meshv1beta2.VirtualGateway{}, &meshv1beta2.VirtualNode{}} {
 		if _, err := informers.GetInformer(t.Context(), object); err != nil {
 			t.Fatal(err)
 		}
@@ -133,6 +140,9 @@ func (e *environment) serve(t *testing.T, restConfig *rest.Config) (url string, 
 	port := freePort(t)
 	server := webhook.NewServer(webhook.Options{Host: "127.0.0.1", Port: port, CertDir: folder})
 	admission.Register(server, admission.Deps{Cache: informers, Live: e.client, Families: func() string { return e.families }})
+	server.Register(injectwebhook.Path, &webhook.Admission{Handler: &injectwebhook.Handler{
+		Cache: informers, Live: e.client, Config: func() inject.Config { return *e.inject.Load() },
+	}})
 	for name, start := range map[string]func(context.Context) error{"cache": informers.Start, "webhooks": server.Start} {
 		go func() {
 			if err := start(t.Context()); err != nil && !errors.Is(err, context.Canceled) {

@@ -20,7 +20,7 @@ const pipeMode = 0o600
 // settings ask for that.
 func (w *writer) addAdmin(b *bootstrapv3.Bootstrap) {
 	a := w.settings.Admin
-	if a.Open && a.Port != 0 {
+	if a.Open && !a.ReadyOnly && a.Port != 0 {
 		b.Admin = &bootstrapv3.Admin{Address: w.anyAddress(a.Port)}
 		return
 	}
@@ -60,7 +60,7 @@ func (w *writer) adminConnections() *hcmv3.HttpConnectionManager {
 		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_REJECT_REQUEST,
 		GenerateRequestId:            wrapperspb.Bool(false),
 		HttpFilters: []*hcmv3.HttpFilter{
-			{Name: "envoy.filters.http.rbac", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: w.any(adminAccess())}},
+			{Name: "envoy.filters.http.rbac", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: w.any(adminAccess(w.settings.Admin.ReadyOnly))}},
 			{Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: w.any(&routerv3.Router{})}},
 		},
 		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
@@ -81,13 +81,20 @@ func (w *writer) adminConnections() *hcmv3.HttpConnectionManager {
 }
 
 // adminAccess lets callers on loopback do everything and all others only look: whether the proxy is ready, what it is, and
-// its statistics. Never its configuration, which names every backend.
-func adminAccess() *rbacfilterv3.RBAC {
+// its statistics. Never its configuration, which names every backend. readyOnly leaves everybody nothing but the first.
+func adminAccess(readyOnly bool) *rbacfilterv3.RBAC {
+	loopback := &rbacv3.Permission{Rule: &rbacv3.Permission_Any{Any: true}}
+	paths := []*rbacv3.Permission{path(exact("/ready"))}
+	if readyOnly {
+		loopback = paths[0]
+	} else {
+		paths = append(paths, path(exact("/server_info")), path(exact("/stats")), path(prefix("/stats/")))
+	}
 	return &rbacfilterv3.RBAC{Rules: &rbacv3.RBAC{
 		Action: rbacv3.RBAC_ALLOW,
 		Policies: map[string]*rbacv3.Policy{
 			"loopback": {
-				Permissions: []*rbacv3.Permission{{Rule: &rbacv3.Permission_Any{Any: true}}},
+				Permissions: []*rbacv3.Permission{loopback},
 				Principals:  []*rbacv3.Principal{peers("127.0.0.0", 8), peers("::1", 128)},
 			},
 			"outside": {
@@ -96,9 +103,7 @@ func adminAccess() *rbacfilterv3.RBAC {
 						Name:                 ":method",
 						HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: exact("GET")},
 					}}},
-					{Rule: &rbacv3.Permission_OrRules{OrRules: &rbacv3.Permission_Set{Rules: []*rbacv3.Permission{
-						path(exact("/ready")), path(exact("/server_info")), path(exact("/stats")), path(prefix("/stats/")),
-					}}}},
+					{Rule: &rbacv3.Permission_OrRules{OrRules: &rbacv3.Permission_Set{Rules: paths}}},
 				}}}}},
 				Principals: []*rbacv3.Principal{{Identifier: &rbacv3.Principal_Any{Any: true}}},
 			},

@@ -43,6 +43,7 @@ func New(s Settings) (*bootstrapv3.Bootstrap, error) {
 	}
 	// 2. How people and kubelet look into it.
 	w.addAdmin(b)
+	w.addForwards(b)
 	// 3. What it needs from the node and tells to others.
 	if s.SDSSocket != "" {
 		b.StaticResources.Clusters = append(b.StaticResources.Clusters, w.sdsCluster())

@@ -11,6 +11,7 @@
 //     certificate cannot keep a pod from starting;
 //   - the admin interface is on a pipe; a static listener forwards to it everything for callers on loopback and only
 //     /ready, /server_info and /stats for others;
+//   - probes and scrapes that a listener with STRICT TLS would refuse have static listeners, which forward nothing else;
 //   - statistics, tracing and the outlier log as App Mesh's environment variables asked for them.
 //
 // Text that Kubernetes is to fill in per pod is written $(NAME), see PodName and its neighbours; Argument keeps those

@@ -42,6 +42,8 @@ type Settings struct {
 	Admin        Admin
 	// InitialFetchTimeout of listeners and clusters. Zero waits for ever: Envoy never runs half configured.
 	InitialFetchTimeout time.Duration
+	// Forwards are the requests that reach the application past the listeners of its node.
+	Forwards []Forward
 	// SDSSocket is the path of a local SDS provider's Unix socket.
 	SDSSocket string
 
@@ -80,6 +82,8 @@ type Admin struct {
 	Pipe string
 	// Open puts the plain admin interface on Port, for everybody, as App Mesh did.
 	Open bool
+	// ReadyOnly leaves nothing on Port but /ready, for kubelet; the rest is on the pipe alone.
+	ReadyOnly bool
 }
 
 // TracerKind names a tracing system.

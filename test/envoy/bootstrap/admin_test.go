@@ -113,6 +113,23 @@ func TestOthersMayOnlyLookAtTheAdminPort(t *testing.T) {
 	}
 }
 
+func TestAPrivateAdminPortTellsNothingButWhetherEnvoyIsReady(t *testing.T) {
+	server, folder := serve(t, serverName), newCredentialFolder(t)
+	folder.token("x")
+	s := settings(t, server, folder)
+	s.Admin.ReadyOnly, s.Admin.Open = true, true
+	p := start(t, binary(t, newest), s)
+	eventually(t, 10*time.Second, "state", "LIVE", p.state)
+	loopback, outside := places(t, "4")
+	for _, c := range append(loopback, outside...) {
+		for path, want := range map[string]string{"/ready": "200", "/stats": "403", "/server_info": "403", "/config_dump": "403"} {
+			if got := c.try("GET", path, s.Admin.Port); got != want {
+				t.Errorf("%s from %s: %s, want %s", path, c.name, got, want)
+			}
+		}
+	}
+}
+
 func TestTheAdminPortOpensOnlyWithAConfiguration(t *testing.T) {
 	server, folder := serve(t, serverName), newCredentialFolder(t)
 	folder.token("")

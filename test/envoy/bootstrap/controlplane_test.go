@@ -16,12 +16,14 @@ import (
 	"testing"
 	"time"
 
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/aftermesh/aftermesh/pkg/inject/bootstrap"
 )
@@ -34,6 +36,8 @@ type controlPlane struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
 	port uint16
 	ca   string
+	// listeners are all that it serves.
+	listeners []*listenerv3.Listener
 
 	mu     sync.Mutex
 	tokens []string
@@ -127,7 +131,17 @@ func (c *controlPlane) answer(stream discoveryv3.AggregatedDiscoveryService_Delt
 		if request.GetResponseNonce() != "" {
 			continue
 		}
-		if err := stream.Send(&discoveryv3.DeltaDiscoveryResponse{TypeUrl: request.GetTypeUrl(), Nonce: "1", SystemVersionInfo: "1"}); err != nil {
+		response := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: request.GetTypeUrl(), Nonce: "1", SystemVersionInfo: "1"}
+		if request.GetTypeUrl() == "type.googleapis.com/envoy.config.listener.v3.Listener" {
+			for _, l := range c.listeners {
+				packed, err := anypb.New(l)
+				if err != nil {
+					return err
+				}
+				response.Resources = append(response.Resources, &discoveryv3.Resource{Name: l.GetName(), Version: "1", Resource: packed})
+			}
+		}
+		if err := stream.Send(response); err != nil {
 			return err
 		}
 	}
@@ -152,6 +166,17 @@ func certificate(t *testing.T, dns string) (tls.Certificate, string) {
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
 		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+// encodePair is a certificate and its key in PEM.
+func encodePair(t *testing.T, pair tls.Certificate) (chain, key string) {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 // settings are those of an ordinary sidecar whose control plane is c and whose token lies in folder.

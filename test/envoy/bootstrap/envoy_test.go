@@ -124,9 +124,15 @@ func (b *buffer) String() string {
 // start runs Envoy with the injector's own arguments until the test ends.
 func start(t *testing.T, path string, s bootstrap.Settings) *proxy {
 	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, path, "--config-yaml", argument(t, s), "--log-level", "info", "--concurrency", "1",
+	return startWith(t, s.Admin.Pipe, path, "--config-yaml", argument(t, s), "--log-level", "info", "--concurrency", "1",
 		"--drain-strategy", "immediate", "--drain-time-s", "600", "--disable-hot-restart", "--skip-deprecated-logs")
+}
+
+// startWith runs Envoy, whose admin pipe is given, with a command line.
+func startWith(t *testing.T, pipe, path string, args ...string) *proxy {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, path, args...)
 	p := &proxy{t: t, log: &buffer{}}
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	if err := cmd.Start(); err != nil {
@@ -141,7 +147,7 @@ func start(t *testing.T, path string, s bootstrap.Settings) *proxy {
 	})
 	p.admin = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", s.Admin.Pipe)
+			return (&net.Dialer{}).DialContext(ctx, "unix", pipe)
 		},
 	}}
 	return p

@@ -45,6 +45,15 @@ func variants() map[string]func(*bootstrap.Settings) {
 		"StatsD by socket": func(s *bootstrap.Settings) {
 			s.Statsd = bootstrap.Statsd{SocketPath: "/var/run/statsd.sock", Host: "127.0.0.1", Port: 8125}
 		},
+		"requests that pass TLS": func(s *bootstrap.Settings) {
+			s.IPFamilies = "46"
+			s.Forwards = []bootstrap.Forward{
+				{Listen: 15020, Methods: []string{"GET", "HEAD"}, Path: "/probe/app/liveness", Port: 8080, Target: "/a%20b?x=$(Y)", Timeout: time.Second},
+				{Listen: 15020, Methods: []string{"GET"}, Path: "/metrics/8080/m", AnyQuery: true, Port: 8080, Target: "/m", TLS: true},
+				{Listen: 15020, Methods: []string{"GET"}, Path: "/probe/app/startup", Host: "*.example*:1", Port: 8080, Target: "/"},
+				{Listen: 15021, Methods: []string{"POST"}, Path: "/grpc.health.v1.Health/Check", Port: 9090, Target: "/grpc.health.v1.Health/Check", HTTP2: true, TLS: true},
+			}
+		},
 		"everything else at once": func(s *bootstrap.Settings) {
 			s.NodeCluster = "other"
 			s.Tags = []bootstrap.Tag{{Name: "appmesh.mesh", Value: "demo"}, {Name: "appmesh.virtual_gateway", Value: "ingress_demo"}}
