@@ -28,8 +28,8 @@ func TestOutside(t *testing.T) {
 	c.create(t, world...)
 	c.settled(t)
 	old := c.workload(t, "front", map[string]string{"app": "front"})
-	pod := c.pod(t, "front-old", old, nil)
-	c.pod(t, "front-aside", old, map[string]string{meshv1beta2.LabelInject: "disabled"})
+	pod := c.podOf(t, "front-old", old, nil)
+	c.podOf(t, "front-aside", old, map[string]string{meshv1beta2.LabelInject: "disabled"})
 	c.create(t, `{kind: VirtualNode, metadata: {name: front, namespace: ns}, spec: {podSelector: {matchLabels: {app: front}}, listeners: [{portMapping: {port: 8080, protocol: http}}], serviceDiscovery: {dns: {hostname: front.ns.svc.cluster.local}}}}`)
 	c.await(t, "an unlabelled namespace is none of ours", func() error { return c.condition(t, "VirtualNode/front", "Injected", "True", "") })
 	if code, out := c.aftermesh("explain", "pod", "ns/front-old"); code != 0 || !strings.Contains(out, "kubectl label namespace ns appmesh.k8s.aws/sidecarInjectorWebhook=enabled") {
@@ -61,7 +61,7 @@ func TestOutside(t *testing.T) {
 	if err := c.client.Delete(t.Context(), pod, client.GracePeriodSeconds(0)); err != nil {
 		t.Fatal(err)
 	}
-	now := c.pod(t, "front-new", old, nil)
+	now := c.podOf(t, "front-new", old, nil)
 	c.await(t, "nobody is outside", func() error { return c.condition(t, "VirtualNode/front", "Injected", "True", "") })
 	if code, out := c.aftermesh("restart", "--outside", "--outdated", "-A", "--dry-run"); code != 0 || !strings.Contains(out, "every pod has the proxy that it should have") {
 		t.Errorf("all is well: code %d, %s", code, out)
@@ -107,8 +107,8 @@ func (c *cluster) workload(t *testing.T, name string, labels map[string]string) 
 	return r
 }
 
-// pod is made and runs as if a kubelet had started it.
-func (c *cluster) pod(t *testing.T, name string, of *appsv1.ReplicaSet, annotations map[string]string) *corev1.Pod {
+// podOf is made and runs as if a kubelet had started it.
+func (c *cluster) podOf(t *testing.T, name string, of *appsv1.ReplicaSet, annotations map[string]string) *corev1.Pod {
 	t.Helper()
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
