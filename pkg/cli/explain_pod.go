@@ -15,7 +15,6 @@ import (
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/controllers"
 	"github.com/aftermesh/aftermesh/pkg/inject"
-	"github.com/aftermesh/aftermesh/pkg/redirect"
 )
 
 // podAnswer is what "explain pod" says.
@@ -99,17 +98,20 @@ func explainPod(ctx context.Context, c client.Client, key client.ObjectKey, port
 		a.Injected = &s
 	}
 	a.Now = decideNow(&pod, o)
-	plan, ok, err := redirectOf(&pod)
+	who, plan, err := inject.RedirectionOf(&pod)
 	switch {
 	case err != nil:
 		a.Redirect = []string{err.Error()}
-	case ok:
+	case who == inject.NoRedirector:
+		a.Redirect = []string{"nothing is redirected: the pod has no redirect step"}
+	default:
 		a.Redirect = plan.Describe()
+		if who == inject.CNIPlugin {
+			a.Redirect = append(a.Redirect, "by the CNI plugin of its node")
+		}
 		if port != 0 {
 			a.Port = plan.Port(port)
 		}
-	default:
-		a.Redirect = []string{"nothing is redirected: the pod has no redirect step"}
 	}
 	return a, nil
 }
@@ -123,22 +125,6 @@ func decideNow(pod *corev1.Pod, o inject.Objects) inject.Report {
 	}
 	d := inject.Decide(pod, o)
 	return inject.Report{Pod: o.Namespace + "/" + pod.Name, Outcome: d.Outcome, Reason: d.Reason, Warnings: d.Warnings}
-}
-
-// redirectOf reads the settings of a pod's redirect step; false if it has none.
-func redirectOf(pod *corev1.Pod) (redirect.Config, bool, error) {
-	for _, c := range pod.Spec.InitContainers {
-		if c.Name != "proxyinit" {
-			continue
-		}
-		env := map[string]string{}
-		for _, e := range c.Env {
-			env[e.Name] = e.Value
-		}
-		plan, err := redirect.FromEnv(func(name string) string { return env[name] })
-		return plan, true, err
-	}
-	return redirect.Config{}, false, nil
 }
 
 func (a *podAnswer) print(w io.Writer) {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/aftermesh/aftermesh/pkg/cni"
 )
 
 // Version of the release; set at link time.
@@ -29,8 +31,12 @@ var errFault = errors.New("faults found")
 // usageError is a wrong use of the command.
 type usageError struct{ error }
 
-// Run executes the command line and returns the exit code. Called as kubectl-aftermesh it is a kubectl plugin.
+// Run executes the command line and returns the exit code. Called as kubectl-aftermesh it is a kubectl plugin, called as aftermesh-cni a
+// plugin of the container runtime.
 func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if filepath.Base(args[0]) == cni.Type {
+		return cni.Main(Version)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	root := newRoot(strings.TrimPrefix(filepath.Base(args[0]), "kubectl-"))
@@ -64,7 +70,7 @@ injects stock Envoy, and Envoy gets its configuration over delta xDS.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		newOperator(), newStandalone(), newRedirect(), newBootstrap(), newWaitReady(), newCheck(), newTranslate(), newExplain(), newInject(), newStatus(), newProxies(), newRestart(), newUninstall(), newVersion(),
+		newOperator(), newStandalone(), newRedirect(), newCNI(), newBootstrap(), newWaitReady(), newCheck(), newTranslate(), newExplain(), newInject(), newStatus(), newProxies(), newRestart(), newUninstall(), newVersion(),
 	)
 	return root
 }

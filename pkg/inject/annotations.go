@@ -73,7 +73,7 @@ func readAnnotations(pod *corev1.Pod, c Config) (request, error) {
 	a := pod.Annotations
 	r := request{
 		ipv6: a[annotationIPv6] != "disabled",
-		cni:  pod.Labels[fargateLabel] != "",
+		cni:  c.CNI || pod.Labels[fargateLabel] != "",
 		resources: Resources{
 			a[annotationCPURequest], a[annotationMemoryRequest], a[annotationCPULimit], a[annotationMemoryLimit],
 		},

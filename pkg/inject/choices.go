@@ -42,6 +42,8 @@ func (r *request) readChoices(a map[string]string, c Config) error {
 	if err := onOff(a, annotationNative, &r.native); err != nil {
 		return err
 	}
+	// A plugin redirects from the pod's first moment: init containers could reach nothing before Envoy runs.
+	r.initFirst = r.cni && r.native
 	if err := onOff(a, annotationInitFirst, &r.initFirst); err != nil {
 		return err
 	}

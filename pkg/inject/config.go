@@ -57,6 +57,8 @@ type Config struct {
 	// DualStackEndpoint, FIPSEndpoint and Preview only fill App Mesh's variables.
 	DualStackEndpoint, FIPSEndpoint, Preview bool
 
+	// CNI leaves redirection to a CNI plugin in pods that do not say otherwise (flag cni).
+	CNI bool
 	// IgnoredIPs are destinations that are not redirected (flag ignored-ips), a comma list.
 	IgnoredIPs string
 	// KubernetesAPI are the cluster addresses of the API server. Nodes of a mesh that drops unmodelled traffic reach

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/utils/ptr"
 )
 
 const (
@@ -41,7 +40,7 @@ func xrayDaemon(c Config, r request) (corev1.Container, error) {
 	out := corev1.Container{
 		Name: xrayContainer, Image: x.Image, Resources: resources,
 		Ports:           []corev1.ContainerPort{{Name: xrayPortName, ContainerPort: int32(c.Tracing.Port), Protocol: corev1.ProtocolUDP}},
-		SecurityContext: &corev1.SecurityContext{RunAsUser: ptr.To[int64](proxyUID)},
+		SecurityContext: restricted(proxyUID),
 	}
 	if c.Region != "" {
 		out.Env = []corev1.EnvVar{{Name: "AWS_REGION", Value: c.Region}}

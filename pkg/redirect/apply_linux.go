@@ -52,6 +52,24 @@ func ApplyIn(netns int, c Config) (Summary, error) {
 	return summary, nil
 }
 
+// Present says whether an earlier Apply left its table in the network namespace behind the open file descriptor netns.
+func Present(netns int) (bool, error) {
+	conn, err := nftables.New(nftables.WithNetNSFd(netns))
+	if err != nil {
+		return false, explain(err)
+	}
+	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return false, explain(err)
+	}
+	for _, t := range tables {
+		if t.Name == tableName {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // explain says in words why the kernel refused; the cause stays inside for errors.Is.
 func explain(err error) error {
 	switch {

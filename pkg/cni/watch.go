@@ -1,0 +1,99 @@
+package cni
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/aftermesh/aftermesh/pkg/inject"
+)
+
+// Watcher finds pods of its node that are injected in CNI form and started without redirection, because the plugin was not in place
+// yet. They are outside of the mesh; their traffic passes their proxy by.
+type Watcher struct {
+	Client    kubernetes.Interface
+	Node      string
+	RecordDir string
+	// Delete makes an end of such pods, so that their controllers make them anew; otherwise an event on the pod says so.
+	Delete bool
+	Log    logr.Logger
+
+	told map[string]bool
+}
+
+// Run looks until ctx ends.
+func (w *Watcher) Run(ctx context.Context, every time.Duration) {
+	for {
+		if err := w.Look(ctx); err != nil && ctx.Err() == nil {
+			w.Log.Error(err, "Pods not looked at, trying again")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
+	}
+}
+
+// Look goes through the pods once. Each is told once.
+func (w *Watcher) Look(ctx context.Context) error {
+	pods, err := w.Client.CoreV1().Pods("").List(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", w.Node).String(),
+	})
+	if err != nil {
+		return err
+	}
+	told := map[string]bool{}
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		if who, _, err := inject.RedirectionOf(p); err != nil || who != inject.CNIPlugin || p.DeletionTimestamp != nil || p.Status.Phase != corev1.PodRunning {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(w.RecordDir, string(p.UID))); err == nil {
+			continue
+		}
+		told[string(p.UID)] = true
+		if w.told[string(p.UID)] {
+			continue
+		}
+		if err := w.tell(ctx, p); err != nil {
+			return err
+		}
+	}
+	w.told = told
+	return nil
+}
+
+func (w *Watcher) tell(ctx context.Context, p *corev1.Pod) error {
+	remedy := "delete it, its controller makes it anew"
+	if w.Delete {
+		remedy = "it is deleted, its controller makes it anew"
+	}
+	now := metav1.NewMicroTime(time.Now())
+	event := &eventsv1.Event{
+		ObjectMeta:          metav1.ObjectMeta{Namespace: p.Namespace, GenerateName: p.Name + "-"},
+		EventTime:           now,
+		ReportingController: "aftermesh.dev/cni", ReportingInstance: w.Node,
+		Action: "Redirect", Reason: "NotRedirected", Type: corev1.EventTypeWarning,
+		Regarding: corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: p.Namespace, Name: p.Name, UID: p.UID},
+		Note: fmt.Sprintf("the pod started before the CNI plugin was in place on node %s, or while it was away: its traffic passes its proxy by; %s",
+			w.Node, remedy),
+	}
+	if _, err := w.Client.EventsV1().Events(p.Namespace).Create(ctx, event, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("write an event for pod %s/%s: %w", p.Namespace, p.Name, err)
+	}
+	w.Log.Info("Pod without redirection", "namespace", p.Namespace, "pod", p.Name, "deleted", w.Delete)
+	if !w.Delete {
+		return nil
+	}
+	return w.Client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
+}
