@@ -84,14 +84,99 @@ func bothFamilies(attempts []attempt) []attempt {
 	return all
 }
 
+// neighbours are rules of others that pods' namespaces may hold.
+var neighbours = []struct {
+	name string
+	move func(*lab)
+}{
+	{"alone", func(*lab) {}},
+	{"beside nftables", func(l *lab) {
+		l.nftLoad(l.pod, `
+table inet firewall {
+	chain input {
+		type filter hook input priority filter; policy accept;
+		tcp dport 9 drop
+	}
+	chain output {
+		type filter hook output priority filter; policy accept;
+		tcp dport 9 reject with tcp reset
+	}
+}
+table inet nat {
+	chain prerouting {
+		type nat hook prerouting priority dstnat + 5; policy accept;
+		tcp dport 9191 redirect to :9090
+	}
+	chain output {
+		type nat hook output priority 100; policy accept;
+		tcp dport 9191 redirect to :9090
+	}
+	chain postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		tcp dport 9192 masquerade
+	}
+}
+`)
+	}},
+	{"beside iptables-nft", func(l *lab) {
+		for _, program := range []string{"iptables-nft", "ip6tables-nft"} {
+			for _, rule := range []string{
+				"-t filter -A OUTPUT -p tcp --dport 9 -j REJECT", "-t filter -A INPUT -p tcp --dport 9 -j DROP",
+				"-t mangle -A PREROUTING -p tcp --dport 8080 -j MARK --set-mark 7",
+				"-t nat -A PREROUTING -p tcp --dport 9191 -j REDIRECT --to-ports 9090", "-t nat -A OUTPUT -p tcp --dport 9191 -j REDIRECT --to-ports 9090",
+			} {
+				l.run("ip", append([]string{"netns", "exec", l.pod, program}, strings.Fields(rule)...)...)
+			}
+		}
+	}},
+}
+
 func TestTrafficArrivesWhereTheRulesSay(t *testing.T) {
+	cases := 0
+	for _, n := range neighbours {
+		t.Run(n.name, func(t *testing.T) {
+			l := newLab(t)
+			furnish(l)
+			n.move(l)
+			before := l.foreign()
+			c := config(t, map[string]string{redirect.EnvIgnoreGID: "2000", redirect.EnvAppPorts: "8080,9111," + forty()})
+			l.apply(c)
+			l.apply(c)
+			for _, a := range matrix() {
+				a.check(t, l)
+				cases++
+			}
+			if n.name != "alone" {
+				for _, a := range bothFamilies([]attempt{{"the neighbour's redirection still works", true, owner{}, "pod:9191", "app"}}) {
+					a.check(t, l)
+					cases++
+				}
+			}
+			if diff := cmp.Diff(before, l.foreign()); diff != "" {
+				t.Errorf("rules of others changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+	t.Logf("%d cases of port, address and owner", cases)
+}
+
+// foreign are all rules of the pod but ours.
+func (l *lab) foreign() string {
+	l.t.Helper()
+	all := l.nft(l.pod, "--stateless", "list", "ruleset") // without counters
+	if strings.Contains(all, "table inet aftermesh {") {
+		all = strings.Replace(all, l.nft(l.pod, "--stateless", "list", "table", "inet", "aftermesh"), "", 1)
+	}
+	return strings.TrimSpace(all)
+}
+
+// matrix is what must hold whoever the neighbours are.
+func matrix() []attempt {
 	proxy, group := owner{uid: 1337}, owner{gid: 2000}
-	l := newLab(t)
-	furnish(l)
-	l.apply(config(t, map[string]string{redirect.EnvIgnoreGID: "2000"}))
 	attempts := bothFamilies([]attempt{
 		{"a listed inbound port goes to the proxy", true, owner{}, "pod:8080", "in DST"},
 		{"a second listed inbound port goes to the proxy", true, owner{}, "pod:9111", "in DST"},
+		{"the last of more than fifteen listed ports goes to the proxy", true, owner{}, "pod:8039", "in DST"},
 		{"an unlisted inbound port reaches the application", true, owner{}, "pod:9090", "app"},
 		{"the outbound listener cannot be reached from outside", true, owner{}, "pod:15001", "refused"},
 		{"outgoing traffic goes to the proxy", false, owner{}, "far:80", "out DST"},
@@ -108,13 +193,10 @@ func TestTrafficArrivesWhereTheRulesSay(t *testing.T) {
 		{"loopback is left alone", false, owner{}, "lo:8080", "app"},
 		{"loopback to the outbound listener is left alone", false, owner{}, "lo:15001", "out DST"},
 	})
-	attempts = append(attempts,
+	return append(attempts,
 		attempt{"IPv4: a single ignored address goes out directly", false, owner{}, "169.254.169.254:80", "world"},
 		attempt{"IPv4: behind the end of an ignored network redirection starts again", false, owner{}, "198.51.100.200:80", "out 198.51.100.200:80"},
 	)
-	for _, a := range attempts {
-		a.check(t, l)
-	}
 }
 
 func TestOffSwitchesLeaveTrafficAlone(t *testing.T) {
