@@ -9,7 +9,8 @@
 // request failed or something did not end.
 //
 // Three more scenarios are about the lives of pods: rolling replaces a backend and a gateway ten times each while callers keep their
-// connections, starts runs Jobs whose first act is a request, and farewell lets pods call out after their stop signal.
+// connections, starts runs Jobs whose first act is a request, and farewell lets pods call out after their stop signal. The scenario cni installs
+// the CNI plugin and runs pods that may hold no capabilities.
 package main
 
 import (
@@ -36,9 +37,9 @@ var scenarios = []struct {
 	name string
 	run  func(*stage, context.Context) error
 }{{"changes", (*stage).changes}, {"flagger", (*stage).flagger}, {"argo", (*stage).argo}, {"quiet", (*stage).quiet},
-	{"rolling", (*stage).rolling}, {"starts", (*stage).starts}, {"farewell", (*stage).farewell}}
+	{"rolling", (*stage).rolling}, {"starts", (*stage).starts}, {"farewell", (*stage).farewell}, {"cni", (*stage).cni}}
 
-const names = "changes, flagger, argo, quiet, rolling, starts, farewell"
+const names = "changes, flagger, argo, quiet, rolling, starts, farewell, cni"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
