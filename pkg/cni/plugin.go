@@ -38,7 +38,7 @@ type configuration struct {
 // identity is what the runtime says about the pod.
 type identity struct {
 	types.CommonArgs
-	K8S_POD_NAMESPACE, K8S_POD_NAME, K8S_POD_UID types.UnmarshallableString //nolint:revive // the protocol's names, found by reflection
+	K8S_POD_NAMESPACE, K8S_POD_NAME, K8S_POD_UID types.UnmarshallableString // found by these names
 }
 
 // Main answers one call of the container runtime, by environment and standard input, and returns the exit code.

@@ -49,7 +49,7 @@ func TestPodSecurity(t *testing.T) {
 	}
 	c.await(t, "the namespace's label counts", func() error {
 		if err := try("disabled"); err == nil || !strings.Contains(err.Error(), `violates PodSecurity "restricted`) || !strings.Contains(err.Error(), "proxyinit") {
-			return fmt.Errorf("let in, or refused for another reason: %v", err)
+			return fmt.Errorf("let in, or refused for another reason: %w", err)
 		}
 		return nil
 	})

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
@@ -117,5 +118,11 @@ func (l *lab) untilReady(ctx context.Context, pod *corev1.Pod) (float64, error) 
 	if !ready {
 		return 0, fmt.Errorf("pod %s was not ready within %v", pod.Name, patience)
 	}
-	return seconds, pods.Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0)})
+	if err := pods.Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0)}); err != nil {
+		return 0, err
+	}
+	// Kubelet looks at containers once a second: without a pause of any length every pod would meet it at the same moment of that second.
+	const settle, second = time.Second, 1000
+	time.Sleep(settle + time.Duration(rand.IntN(second))*time.Millisecond)
+	return seconds, nil
 }
