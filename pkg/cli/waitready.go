@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -10,7 +11,10 @@ import (
 )
 
 // readyInterval is how often the proxy is asked: an application waits at most this much longer than it must.
-const readyInterval = 100 * time.Millisecond
+const readyInterval = 20 * time.Millisecond
+
+// patient is how long a wait is nothing special.
+const patient = 5 * time.Second
 
 func newWaitReady() *cobra.Command {
 	var url string
@@ -22,21 +26,27 @@ func newWaitReady() *cobra.Command {
 It asks the address until it answers 200, or fails when the time is over.`,
 		Args: atMost(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(c.Context(), timeout)
-			defer cancel()
-			return waitReady(ctx, url, timeout)
+			return waitReady(c.Context(), c.OutOrStdout(), url, timeout)
 		},
 	}
 	c.Flags().StringVar(&url, "url", "http://127.0.0.1:9901/ready", "address to ask")
-	c.Flags().DurationVar(&timeout, "timeout", 180*time.Second, "how long to wait")
+	c.Flags().DurationVar(&timeout, "timeout", 180*time.Second, "how long to wait; 0 is for ever")
 	return c
 }
 
-func waitReady(ctx context.Context, url string, timeout time.Duration) error {
+// waitReady asks until the address answers 200. It says so when that takes long.
+func waitReady(ctx context.Context, out io.Writer, url string, timeout time.Duration) error {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return usageError{fmt.Errorf("--url %q: %w", url, err)}
+		return usageError{fmt.Errorf("address %q: %w", url, err)}
 	}
+	const hint = "can this pod reach the control plane? See the log of container envoy"
+	start, said := time.Now(), false
 	for {
 		response, err := http.DefaultClient.Do(request)
 		if err == nil {
@@ -46,9 +56,13 @@ func waitReady(ctx context.Context, url string, timeout time.Duration) error {
 			}
 			err = fmt.Errorf("it answers %s", response.Status)
 		}
+		if !said && time.Since(start) > patient {
+			said = true
+			fmt.Fprintf(out, "still waiting for the proxy's first configuration after %v (%v); %s\n", patient, err, hint)
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready after %s: %w", url, timeout, err)
+			return fmt.Errorf("the proxy has no configuration after %v, %s is not ready: %w; %s", time.Since(start).Round(time.Second), url, err, hint)
 		case <-time.After(readyInterval):
 		}
 	}

@@ -68,8 +68,8 @@ func (c Config) readyProbe() *corev1.Probe {
 	}
 }
 
-// readyURL asks the same from inside the pod.
-func (c Config) readyURL() string { return fmt.Sprintf("http://127.0.0.1:%d/ready", c.AdminPort) }
+// readyURL asks the same from inside the pod, whatever its address families.
+func (c Config) readyURL() string { return fmt.Sprintf("http://localhost:%d/ready", c.AdminPort) }
 
 // readinessProbe has App Mesh's numbers.
 func (c Config) readinessProbe() *corev1.Probe {

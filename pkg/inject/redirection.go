@@ -21,12 +21,12 @@ const (
 // defaultIgnoredPorts is App Mesh's value of the variable; the redirect step adds its own fixed ports.
 const defaultIgnoredPorts = "22"
 
-// redirection sets up the redirect step, or the annotations for the CNI plugin that does its work.
-func (w *work) redirection() error {
+// redirection returns the redirect step; it is nil where the pod has one, or annotations are written for the CNI plugin that does its work.
+func (w *work) redirection() (*corev1.Container, error) {
 	settings := w.redirectVariables()
 	plan, err := redirect.FromEnv(func(name string) string { return settings[name] })
 	if err != nil {
-		return deny("redirection: %v", err)
+		return nil, deny("redirection: %v", err)
 	}
 	w.report.Redirect = plan.Describe()
 	for _, port := range []int{inboundPort, outboundPort, int(w.config.AdminPort)} {
@@ -36,20 +36,20 @@ func (w *work) redirection() error {
 	}
 	if w.request.cni {
 		w.annotateForCNI(settings)
-		return nil
+		return nil, nil
 	}
 	if w.has(initContainer) {
-		return nil
+		return nil, nil
 	}
 	resources, err := w.config.Resources.requirements()
 	if err != nil {
-		return deny("%v", err)
+		return nil, deny("%v", err)
 	}
 	env := variables{}
 	for name, value := range settings {
 		env.set(name, value)
 	}
-	w.pod.Spec.InitContainers = append(w.pod.Spec.InitContainers, corev1.Container{
+	return &corev1.Container{
 		Name: initContainer, Image: w.config.InitImage, Command: w.config.InitCommand, Env: env.sorted(), Resources: resources,
 		// Only user 0 gets an added capability in effect.
 		SecurityContext: &corev1.SecurityContext{
@@ -58,8 +58,20 @@ func (w *work) redirection() error {
 			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"NET_ADMIN"}},
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
-	})
-	return nil
+	}, nil
+}
+
+// holdFor makes the redirect step, which comes after Envoy, end only when that has its first configuration: the application starts
+// then. A startup probe would be asked once a second, and what it says would be acted upon with kubelet's next look at the pod: one to two
+// seconds more in the start of every pod.
+func (w *work) holdFor(step *corev1.Container) {
+	timeout := w.config.PostStartTimeout
+	if w.pod.Spec.RestartPolicy == corev1.RestartPolicyNever {
+		timeout = 0 // such a pod gets no second chance, so it waits for ever
+	}
+	step.Args = []string{"--wait-for", w.config.readyURL(), "--wait-timeout", timeout.String()}
+	// What it waited for in vain is named in the pod's status.
+	step.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
 }
 
 // redirectVariables are the settings of the redirect step, as its environment.

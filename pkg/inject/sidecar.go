@@ -24,18 +24,19 @@ const (
 
 // sidecar writes the proxy of a VirtualNode. Each step is left out on its own when the pod already has its result.
 //
-//  1. redirection: init container or CNI annotations
+//  1. redirection: a step for later, or CNI annotations
 //  2. envoy with its volumes and the annotations that describe it
 //  3. X-Ray's daemon
-//  4. the order of the init containers, the proxy's group and the pull secret
+//  4. the redirect step behind them, the order of the init containers, the proxy's group and the pull secret
 func (w *work) sidecar() error {
 	before := len(w.pod.Spec.InitContainers)
-	if err := w.redirection(); err != nil {
+	step, err := w.redirection()
+	if err != nil {
 		return err
 	}
 	switch {
 	case !w.has(envoyContainer):
-		if err := w.addEnvoy(); err != nil {
+		if err := w.addEnvoy(step); err != nil {
 			return err
 		}
 	case !w.marked():
@@ -48,6 +49,9 @@ func (w *work) sidecar() error {
 	if err := w.addXRay(); err != nil {
 		return err
 	}
+	if step != nil {
+		w.pod.Spec.InitContainers = append(w.pod.Spec.InitContainers, *step)
+	}
 	if w.request.initFirst {
 		all := w.pod.Spec.InitContainers
 		w.pod.Spec.InitContainers = slices.Concat(all[before:], all[:before])
@@ -56,7 +60,8 @@ func (w *work) sidecar() error {
 	return nil
 }
 
-func (w *work) addEnvoy() error {
+// addEnvoy adds the proxy; the application waits for it by the redirect step if that is a new one.
+func (w *work) addEnvoy(step *corev1.Container) error {
 	c := w.config
 	w.warnAboutUID()
 	limits, err := c.Resources.override(w.request.resources).requirements()
@@ -107,7 +112,10 @@ func (w *work) addEnvoy() error {
 	}
 	if w.request.native {
 		envoy.RestartPolicy = ptr.To(corev1.ContainerRestartPolicyAlways)
-		if w.request.hold {
+		switch {
+		case w.request.hold && step != nil:
+			w.holdFor(step)
+		case w.request.hold:
 			envoy.StartupProbe = c.startupProbe()
 		}
 		w.pod.Spec.InitContainers = append(w.pod.Spec.InitContainers, envoy)

@@ -74,7 +74,7 @@ var (
 		p.Spec.Containers[0].LivenessProbe, p.Spec.Containers[0].ReadinessProbe = get(9090), get(8080)
 	}
 	ownCommand = func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"/start"} }
-	injected   = short{"init": "first,proxyinit,envoy", "containers": "app"}
+	injected   = short{"init": "first,envoy,proxyinit", "containers": "app"}
 	outside    = short{"init": "first", "containers": "app"}
 )
 
@@ -128,7 +128,7 @@ var podCases = []podCase{
 	// What is redirected.
 	{key: "appmesh.k8s.aws/ports", about: "absent: the listeners", want: short{"proxyinit.env.APPMESH_APP_PORTS": "8080,9090"}},
 	of("ports", "a list", "8080, 7000", short{"proxyinit.env.APPMESH_APP_PORTS": "8080, 7000"}),
-	of("ports", "the empty text turns inbound interception off", "", short{"proxyinit.env.APPMESH_APP_PORTS": "", "init": "first,proxyinit,envoy"}),
+	of("ports", "the empty text turns inbound interception off", "", short{"proxyinit.env.APPMESH_APP_PORTS": "", "init": "first,envoy,proxyinit"}),
 	of("ports", "a port of the proxy", "8080,15000", nil).warns("lists 15000, a port of the proxy itself"),
 	of("ports", "no port", "80a", nil).denies("malformed annotation appmesh.k8s.aws/ports, expected format: port[,port]"),
 	{key: "appmesh.k8s.aws/egressIgnoredPorts", about: "absent", want: short{"proxyinit.env.APPMESH_EGRESS_IGNORED_PORTS": "22"}},
@@ -141,11 +141,11 @@ var podCases = []podCase{
 	of("ipv6", "disabled", "disabled", short{"proxyinit.env.APPMESH_ENABLE_IPV6": "0"}),
 	of("ipv6", "another value has no effect", "Disabled", short{"proxyinit.env.APPMESH_ENABLE_IPV6": "1"}),
 	// Redirection by the CNI plugin.
-	of("appmeshCNI", "enabled, in any case", "Enabled", short{"init": "first,envoy", "annotation.ports": "8080,9090", "annotation.egressIgnoredPorts": "22",
+	of("appmeshCNI", "enabled, in any case", "Enabled", short{"init": "envoy,first", "annotation.ports": "8080,9090", "annotation.egressIgnoredPorts": "22",
 		"annotation.egressIgnoredIPs": "169.254.169.254", "annotation.sidecarInjectorWebhook": "enabled"}),
 	of("appmeshCNI", "another value on Fargate", "no", injected).having(func(p *corev1.Pod) { p.Labels["eks.amazonaws.com/fargate-profile"] = "fp" }),
 	{key: "eks.amazonaws.com/fargate-profile", about: "a profile", labels: short{"eks.amazonaws.com/fargate-profile": "fp"},
-		want: short{"init": "first,envoy", "annotation.proxyEgressPort": "15001"}},
+		want: short{"init": "envoy,first", "annotation.proxyEgressPort": "15001"}},
 	{key: "eks.amazonaws.com/fargate-profile", about: "an empty one", labels: short{"eks.amazonaws.com/fargate-profile": ""}, want: injected},
 	of("proxyEgressPort", "overwritten", "1", short{"annotation.proxyEgressPort": "15001"}).with(short{"appmeshCNI": "enabled"}),
 	of("proxyEgressPort", "without the plugin it stays and has no effect", "1", short{"annotation.proxyEgressPort": "1", "proxyinit.env.APPMESH_ENVOY_EGRESS_PORT": "15001"}),
@@ -177,7 +177,7 @@ var podCases = []podCase{
 	of("sidecarEnv", "a list", "A=1, B=2", short{"envoy.env.A": "1", "envoy.env.B": "2"}),
 	of("sidecarEnv", "a variable of the operator", "APPMESH_PREVIEW=9", short{"envoy.env.APPMESH_PREVIEW": "0"}).warns("the variable APPMESH_PREVIEW"),
 	of("sidecarEnv", "on a gateway", "A=1", short{"envoy.env.A": "1"}).ofGateway(),
-	of("sidecarEnv", "a file for the bootstrap", "ENVOY_STATS_CONFIG_FILE=/s", short{"init": "first,proxyinit,envoy-bootstrap,envoy", "envoy-bootstrap.env.ENVOY_STATS_CONFIG_FILE": "/s",
+	of("sidecarEnv", "a file for the bootstrap", "ENVOY_STATS_CONFIG_FILE=/s", short{"init": "first,envoy-bootstrap,envoy,proxyinit", "envoy-bootstrap.env.ENVOY_STATS_CONFIG_FILE": "/s",
 		"envoy-bootstrap.--output": "/var/run/aftermesh/bootstrap.json", "envoy.--config-yaml": ""}),
 	of("sidecarEnv", "a file for the bootstrap of a gateway", "ENVOY_STATS_CONFIG_FILE=/s", short{"init": "envoy-bootstrap", "envoy.--config-yaml": ""}).ofGateway(),
 	of("sidecarEnv", "two equals signs", "A=b=c", nil).denies("malformed annotation appmesh.k8s.aws/sidecarEnv, expected format: KEY=VALUE"),
@@ -210,18 +210,19 @@ var podCases = []podCase{
 	of("aftermesh.dev/native-sidecar", "disabled", "disabled", short{"init": "first,proxyinit", "containers": "app,envoy", "envoy.startup": ""}),
 	of("aftermesh.dev/native-sidecar", "enabled beats the flag", "enabled", injected).on(func(c *inject.Config) { c.NativeSidecar = false }),
 	of("aftermesh.dev/native-sidecar", "another word", "yes", nil).denies(`annotation aftermesh.dev/native-sidecar has the value "yes", expected enabled or disabled`),
-	of("aftermesh.dev/init-first", "enabled", "enabled", short{"init": "proxyinit,envoy,first"}),
-	of("aftermesh.dev/init-first", "enabled with everything else", "enabled", short{"init": "proxyinit,envoy-bootstrap,envoy,xray-daemon,first"}).on(xray).
+	of("aftermesh.dev/init-first", "enabled", "enabled", short{"init": "envoy,proxyinit,first"}),
+	of("aftermesh.dev/init-first", "enabled with everything else", "enabled", short{"init": "envoy-bootstrap,envoy,xray-daemon,proxyinit,first"}).on(xray).
 		with(short{"sidecarEnv": "ENVOY_STATS_CONFIG_FILE=/s"}),
 	of("aftermesh.dev/init-first", "disabled", "disabled", injected),
 	of("aftermesh.dev/init-first", "without the native sidecar", "enabled", nil).with(short{"aftermesh.dev/native-sidecar": "disabled"}).
 		denies("annotation aftermesh.dev/init-first needs the native sidecar"),
 	of("aftermesh.dev/init-first", "another word", "true", nil).denies(`annotation aftermesh.dev/init-first has the value "true", expected enabled or disabled`),
-	{key: "aftermesh.dev/hold-application", about: "absent", want: short{"envoy.startup": "9901/ready"}},
-	of("aftermesh.dev/hold-application", "disabled", "disabled", short{"envoy.startup": ""}),
-	of("aftermesh.dev/hold-application", "enabled for an ordinary container", "enabled", short{"containers": "envoy,app", "init": "first,proxyinit,envoy-bootstrap",
+	{key: "aftermesh.dev/hold-application", about: "absent", want: short{"envoy.startup": "", "proxyinit.--wait-for": "http://localhost:9901/ready", "proxyinit.--wait-timeout": "3m0s"}},
+	of("aftermesh.dev/hold-application", "enabled, with the plugin", "enabled", short{"envoy.startup": "9901/ready"}).with(short{"appmeshCNI": "enabled"}),
+	of("aftermesh.dev/hold-application", "disabled", "disabled", short{"envoy.startup": "", "proxyinit.--wait-for": ""}),
+	of("aftermesh.dev/hold-application", "enabled for an ordinary container", "enabled", short{"containers": "envoy,app", "init": "first,envoy-bootstrap,proxyinit",
 		"envoy-bootstrap.--install": "/var/run/aftermesh/aftermesh",
-		"envoy.postStart":           "/var/run/aftermesh/aftermesh wait-ready --url http://127.0.0.1:9901/ready --timeout 3m0s"}).with(short{"aftermesh.dev/native-sidecar": "disabled"}),
+		"envoy.postStart":           "/var/run/aftermesh/aftermesh wait-ready --url http://localhost:9901/ready --timeout 3m0s"}).with(short{"aftermesh.dev/native-sidecar": "disabled"}),
 	of("aftermesh.dev/hold-application", "disabled beats the flag", "disabled", short{"containers": "app,envoy", "envoy.postStart": ""}).
 		on(func(c *inject.Config) { c.NativeSidecar, c.WaitUntilProxyReady = false, true }),
 	of("aftermesh.dev/hold-application", "another word", "no", nil).denies(`annotation aftermesh.dev/hold-application has the value "no", expected enabled or disabled`),
@@ -252,7 +253,7 @@ var podCases = []podCase{
 	of("aftermesh.dev/bootstrap", "left alone where Envoy gets its bootstrap otherwise", "mine", short{"annotation.aftermesh.dev/bootstrap": "mine"}),
 	of("aftermesh.dev/bootstrap", "written for a gateway with a command of its own", "mine", short{"envoy.env.AFTERMESH_BOOTSTRAP": "/var/run/aftermesh-xds/bootstrap.json", "envoy.command": "/start"}).
 		having(ownCommand).ofGateway().warns("has a command of its own, which must start Envoy with the bootstrap in"),
-	of("sidecarStatus", "written", "mine", short{"init": "first,proxyinit,envoy", "status.version": "v0", "status.node": "mesh/m/virtualNode/front_demo"}),
+	of("sidecarStatus", "written", "mine", short{"init": "first,envoy,proxyinit", "status.version": "v0", "status.node": "mesh/m/virtualNode/front_demo"}),
 	// Scrapes.
 	of("prometheus.io/scrape", "of a STRICT port", "true", short{"annotation.prometheus.io/port": "15020", "annotation.prometheus.io/path": "/metrics/9090/metrics", "annotation.prometheus.io/scrape": "true"}).
 		with(short{"prometheus.io/port": "9090"}),

@@ -100,8 +100,8 @@ func TestThePatchAddsTheProxyAndKeepsWhatItDoesNotKnow(t *testing.T) {
 	for _, c := range pod.Spec.InitContainers {
 		names = append(names, c.Name)
 	}
-	if got := strings.Join(names, ","); got != "proxyinit,envoy" {
-		t.Errorf("init containers %s, want proxyinit,envoy", got)
+	if got := strings.Join(names, ","); got != "envoy,proxyinit" {
+		t.Errorf("init containers %s, want envoy,proxyinit", got)
 	}
 	if got := pod.Annotations[meshv1beta2.AnnotationNode]; got != "mesh/demo/virtualNode/front_demo" {
 		t.Errorf("node annotation %q", got)
