@@ -31,6 +31,24 @@ type Installer struct {
 	// ServiceAccount is the folder with this pod's token and authority; APIServer its URL.
 	ServiceAccount, APIServer string
 	Log                       logr.Logger
+
+	// copied are both programs as they were when they were last found equal: to compare their contents at every pass would cost more
+	// than everything else.
+	copied [2]stamp
+}
+
+// stamp tells versions of a file apart.
+type stamp struct {
+	size int64
+	time time.Time
+}
+
+func stampOf(path string) (stamp, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return stamp{}, err
+	}
+	return stamp{info.Size(), info.ModTime()}, nil
 }
 
 // kubeconfigName of the plugin's credential, beside the network configuration. Runtimes read no files of such a name.
@@ -133,20 +151,33 @@ func (i *Installer) entry() Entry {
 }
 
 func (i *Installer) copyProgram() (bool, error) {
-	want, err := digest(i.Program)
+	from, err := stampOf(i.Program)
 	if err != nil {
 		return false, err
 	}
 	to := filepath.Join(i.BinDir, Type)
-	if has, err := digest(to); err == nil && has == want {
+	if has, err := stampOf(to); err == nil && i.copied == [2]stamp{from, has} {
 		return false, nil
 	}
-	content, err := os.ReadFile(i.Program)
+	want, err := digest(i.Program)
 	if err != nil {
 		return false, err
 	}
-	const executable = 0o755
-	return true, write(to, content, executable)
+	changed := false
+	if has, err := digest(to); err != nil || has != want {
+		content, err := os.ReadFile(i.Program)
+		if err != nil {
+			return false, err
+		}
+		const executable = 0o755
+		if err := write(to, content, executable); err != nil {
+			return false, err
+		}
+		changed = true
+	}
+	has, err := stampOf(to)
+	i.copied = [2]stamp{from, has}
+	return changed, err
 }
 
 func digest(path string) (string, error) {

@@ -103,6 +103,7 @@ func check(args *skel.CmdArgs) error {
 func del(args *skel.CmdArgs) error {
 	conf, err := parse(args.StdinData)
 	id := identity{}
+	id.IgnoreUnknown = true
 	if err == nil && types.LoadArgs(args.Args, &id) == nil && id.K8S_POD_UID != "" {
 		_ = os.Remove(filepath.Join(conf.RecordDir, filepath.Base(string(id.K8S_POD_UID)))) // of a pod that was never noted there is none
 	}
