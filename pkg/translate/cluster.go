@@ -25,9 +25,13 @@ const (
 	upstreamConnectTimeout = time.Second
 	// unlimited is what App Mesh wrote for every circuit breaker that was not set.
 	unlimited = 2147483647
-	// noTrafficInterval is Envoy's default pause between health checks of a cluster that never had traffic, stated so
-	// that the number of checks in a mesh can be told from the configuration.
+	// noTrafficInterval is Envoy's default pause between health checks of a healthy endpoint of a cluster that never had traffic,
+	// stated so that the number of checks in a mesh can be told from the configuration.
 	noTrafficInterval = 60 * time.Second
+	// noTrafficRecheck is that pause for an endpoint that is not healthy yet. A cluster stays warming until each endpoint was checked
+	// once after its secrets have come, and the first check often fails because they have not: with Envoy's default of a minute its
+	// routes would wait that long.
+	noTrafficRecheck = time.Second
 	// healthJitterPercent spreads the checks of many callers over the interval.
 	healthJitterPercent = 10
 )
@@ -203,12 +207,13 @@ func healthChecks(d *mesh.Destination) []*corev3.HealthCheck {
 		return nil
 	}
 	c := &corev3.HealthCheck{
-		Interval:              durationpb.New(h.Interval),
-		Timeout:               durationpb.New(h.Timeout),
-		HealthyThreshold:      wrapperspb.UInt32(h.Healthy),
-		UnhealthyThreshold:    wrapperspb.UInt32(h.Unhealthy),
-		NoTrafficInterval:     durationpb.New(noTrafficInterval),
-		IntervalJitterPercent: healthJitterPercent,
+		Interval:                 durationpb.New(h.Interval),
+		Timeout:                  durationpb.New(h.Timeout),
+		HealthyThreshold:         wrapperspb.UInt32(h.Healthy),
+		UnhealthyThreshold:       wrapperspb.UInt32(h.Unhealthy),
+		NoTrafficInterval:        durationpb.New(noTrafficRecheck),
+		NoTrafficHealthyInterval: durationpb.New(noTrafficInterval),
+		IntervalJitterPercent:    healthJitterPercent,
 	}
 	switch h.Protocol {
 	case mesh.TCP:
