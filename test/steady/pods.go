@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -87,125 +86,6 @@ func (s *stage) replace(ctx context.Context, deployment string) error {
 	}
 	time.Sleep(35 * time.Second) // until the last old pods have ended
 	return nil
-}
-
-// starts runs pods whose first act is a request, as Jobs: their first request must succeed, and they must end by themselves.
-func (s *stage) starts(ctx context.Context) error {
-	if err := s.podsReady(ctx); err != nil {
-		return err
-	}
-	const batch, batches, jobs = 10, 20, 100
-	failures, late := map[string]int{}, map[string]int{}
-	start := time.Now()
-	for b := range batches {
-		names := make([]string, batch)
-		for i := range names {
-			names[i] = fmt.Sprintf("start-%d", b*batch+i)
-		}
-		if err := s.applyText(ctx, s.jobs(names)); err != nil {
-			return err
-		}
-		for _, name := range names {
-			why, lag, err := s.job(ctx, name)
-			if err != nil {
-				return err
-			}
-			if why != "" {
-				failures[why]++
-			}
-			if lag > 2*time.Second && b*batch < jobs {
-				late[fmt.Sprintf("ended %v after its main container", lag)]++
-			}
-		}
-		s.say("%d of %d pods started, their first request failed %d times", (b+1)*batch, batch*batches, sum(failures))
-	}
-	seconds := time.Since(start).Seconds()
-	s.rows = append(s.rows,
-		row{Scenario: "starts", What: "pods whose first act is a request", Seconds: seconds, Requests: batch * batches, Failed: sum(failures), Failures: failures},
-		row{Scenario: "starts", What: "Jobs that end 2 s after their main container", Seconds: seconds, Requests: jobs, Failed: sum(late), Failures: late},
-	)
-	return nil
-}
-
-func sum(counts map[string]int) int {
-	n := 0
-	for _, c := range counts {
-		n += c
-	}
-	return n
-}
-
-// jobs are manifests of Jobs that make one request each.
-func (s *stage) jobs(names []string) string {
-	config := fmt.Sprintf(`{"identity":"job","first":"http://web.%s.svc.cluster.local:8080/","once":true}`, podsNamespace)
-	var b strings.Builder
-	for _, name := range names {
-		fmt.Fprintf(&b, `---
-apiVersion: batch/v1
-kind: Job
-metadata: {name: %s, namespace: %s}
-spec:
-  backoffLimit: 0
-  template:
-    metadata: {labels: {role: caller}}
-    spec:
-      restartPolicy: Never
-      containers: [{name: app, image: "aftermesh/echo:dev", imagePullPolicy: IfNotPresent, env: [{name: ECHO_CONFIG, value: '%s'}]}]
-`, name, podsNamespace, config)
-	}
-	return b.String()
-}
-
-// job waits for a Job's end. why is empty when it succeeded; lag is how long after its main container its pod ended, to the second.
-func (s *stage) job(ctx context.Context, name string) (why string, lag time.Duration, err error) {
-	type state struct {
-		Terminated *struct {
-			FinishedAt time.Time
-			Reason     string
-		}
-	}
-	var pods struct {
-		Items []struct {
-			Status struct {
-				Phase                                    string
-				ContainerStatuses, InitContainerStatuses []struct {
-					Name  string
-					State state
-				}
-			}
-		}
-	}
-	const patience = 2 * time.Minute
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-		out, err := s.kubectl.Run(ctx, "-n", podsNamespace, "get", "pods", "-l", "job-name="+name, "-o", "json")
-		if err != nil {
-			return "", 0, err
-		}
-		if err := json.Unmarshal([]byte(out), &pods); err != nil {
-			return "", 0, err
-		}
-		if len(pods.Items) == 0 || pods.Items[0].Status.Phase != "Succeeded" && pods.Items[0].Status.Phase != "Failed" {
-			continue
-		}
-		st := pods.Items[0].Status
-		var main, last time.Time
-		for _, c := range slices.Concat(st.ContainerStatuses, st.InitContainerStatuses) {
-			if c.State.Terminated == nil {
-				continue
-			}
-			if c.Name == "app" {
-				main = c.State.Terminated.FinishedAt
-			}
-			if c.State.Terminated.FinishedAt.After(last) {
-				last = c.State.Terminated.FinishedAt
-			}
-		}
-		if st.Phase == "Failed" {
-			why = "the first request failed"
-		}
-		return why, last.Sub(main), nil
-	}
-	return fmt.Sprintf("did not end within %v", patience), 0, nil
 }
 
 // applyText writes manifests to the cluster.
