@@ -32,7 +32,7 @@ type Config struct {
 	// Rules are special answers, tried in order where no forward matches.
 	Rules []Rule `json:"rules"`
 	// First is a URL that is requested before anything else; without a 2xx answer the instance ends with code 1. Once ends it
-	// with code 0 otherwise, so that it is a job; it prints an order.Bye.
+	// with code 0 otherwise, so that it is a job.
 	First string `json:"first"`
 	Once  bool   `json:"once"`
 	// Farewell is what happens after the stop signal.
@@ -90,7 +90,7 @@ func main() {
 			log.Fatalf("first request: status %d %s", g.Status, g.Error)
 		}
 		if c.Once {
-			_ = json.NewEncoder(os.Stdout).Encode(order.Bye{Ended: time.Now()}) // standard output is all there is to say it
+			log.Print("exiting")
 			return
 		}
 	}

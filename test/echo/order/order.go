@@ -1,8 +1,6 @@
 // Package order holds the messages of the control port of the stand-in application: what to do, and what came of it.
 package order
 
-import "time"
-
 // HTTP orders requests.
 type HTTP struct {
 	URL         string            `json:"url"`
@@ -117,10 +115,4 @@ type Counts struct {
 type Second struct {
 	Requests int `json:"requests"`
 	Failed   int `json:"failed"`
-}
-
-// Bye is what an instance prints that ends after its first request.
-type Bye struct {
-	// Ended is when it does.
-	Ended time.Time `json:"ended"`
 }
