@@ -54,6 +54,10 @@ test-envoy: ## Tests against real Envoys
 test-cluster: ## Tests in the one-node cluster
 	@hack/test.sh cluster
 
+.PHONY: test-injection
+test-injection: ## Send a pod for every annotation, label and flag through the operator of the one-node cluster
+	@go run ./test/injection/cmd/injection $(ARGS)
+
 .PHONY: test-corpus
 test-corpus: ## Run cases of real manifests in the cluster: CORPUS=DIR [CASE=name]
 	@test -n "$(CORPUS)" || { echo "CORPUS=DIR says where the cases are" >&2; exit 2; }

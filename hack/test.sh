@@ -17,7 +17,7 @@ lint() {
   "$lint" run ./...
 }
 verify() { hack/tools/generate.sh verify && go mod verify >/dev/null; }
-unit() { go test ./api/... ./pkg/... ./controllers/... ./test/cluster/... ./test/corpus/... ./test/echo/... ./test/random/... ./test/fields/...; }
+unit() { go test ./api/... ./pkg/... ./controllers/... ./test/cluster/... ./test/corpus/... ./test/echo/... ./test/random/... ./test/fields/... ./test/injection/...; }
 apiserver() { devcluster install && go test ./test/apiserver/... && CRDS="${CRDS:-}" go test ./test/crds/... ./test/webhook/... ./test/lifetime/...; }
 netns() { devcluster install && devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/netns/... ./test/replicas/...; }
 envoy() { devcluster envoy 1.40.0 1.38.3 1.37.0 && go test -count=1 ./test/envoy/...; }
@@ -27,6 +27,7 @@ cases=(howto-k8s-alb howto-k8s-egress howto-k8s-grpc howto-k8s-http2 eks-getting
   howto-k8s-mtls-file-based howto-k8s-tls-acm blog-multi-account-spire ctrl-docs-backend-groups ctrl-docs-injector)
 cluster() {
   go run ./test/demo --quick || return
+  go run ./test/injection/cmd/injection || return
   if [ -z "${CORPUS:-}" ]; then
     echo "SKIPPED: the cases of real manifests are NOT run; give their folder as CORPUS=DIR" >&2
     return

@@ -27,7 +27,7 @@ import (
 )
 
 func newOperator() *cobra.Command {
-	o := operatorFlags{inject: inject.Defaults()}
+	o := newOperatorFlags()
 	c := &cobra.Command{
 		Use:   "operator",
 		Short: "Run the control plane in a cluster",
@@ -52,6 +52,26 @@ All flags of the App Mesh controller are accepted; those that only made sense wi
 	}
 	o.add(c.Flags())
 	return c
+}
+
+// OperatorFlags are the flags of the verb operator with their defaults.
+func OperatorFlags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("operator", pflag.ContinueOnError)
+	newOperatorFlags().add(f)
+	return f
+}
+
+// InjectConfig returns the settings by which an operator with these flags shapes pods. What it learns from its cluster is missing:
+// versions, addresses, the root certificate and, unless a flag names one, the image of the redirect step.
+func InjectConfig(flags []string) (inject.Config, error) {
+	f := pflag.NewFlagSet("operator", pflag.ContinueOnError)
+	o := newOperatorFlags()
+	o.add(f)
+	if err := f.Parse(flags); err != nil {
+		return inject.Config{}, err
+	}
+	opts, err := o.options(f, logr.Discard())
+	return opts.Inject, err
 }
 
 // newLogger writes JSON lines; "debug" shows one line per pass, a number n shows V(n), anything else is info.
@@ -90,6 +110,8 @@ type operatorFlags struct {
 	exempt                                                []string
 	inject                                                inject.Config
 }
+
+func newOperatorFlags() *operatorFlags { return &operatorFlags{inject: inject.Defaults()} }
 
 // add declares every flag of the App Mesh controller and ours. Source of names and defaults: App Mesh controller, chart 1.13.3.
 func (o *operatorFlags) add(f *pflag.FlagSet) {
@@ -146,6 +168,9 @@ func (o *operatorFlags) addSidecar(f *pflag.FlagSet) {
 	f.BoolVar(&c.PullSecret, "enable-ecr-secret", false, "add the image pull secret appmesh-ecr-secret")
 	f.BoolVar(&c.SDS, "enable-sds", false, "mount the socket of a local SDS provider")
 	f.StringVar(&c.SDSPath, "sds-uds-path", c.SDSPath, "path of that socket")
+	f.BoolVar(&c.Preview, "preview", false, "set the variable APPMESH_PREVIEW of Envoy's container")
+	f.BoolVar(&c.DualStackEndpoint, "dual-stack-endpoint", false, "set the variable APPMESH_DUALSTACK_ENDPOINT of Envoy's container")
+	f.BoolVar(&c.FIPSEndpoint, "fips-endpoint", false, "set the variable APPMESH_FIPS_ENDPOINT of Envoy's container")
 }
 
 func (o *operatorFlags) addTelemetry(f *pflag.FlagSet) {
@@ -175,7 +200,8 @@ func (o *operatorFlags) addTelemetry(f *pflag.FlagSet) {
 	f.StringVar(&c.Tracing.XRay.Image, "xray-image", c.Tracing.XRay.Image, "image of the X-Ray daemon")
 }
 
-// addIgnored declares the flags that have no meaning without AWS, so that old charts and manifests go on working.
+// addIgnored declares the flags that have no meaning without AWS, so that old charts and manifests go on working. The keys of
+// envoy-aws-… are among them on purpose: they would stand in every pod's specification, and stock Envoy has no use for them.
 func addIgnored(f *pflag.FlagSet) {
 	for _, name := range []string{
 		"cluster-name", "aws-api-throttle", "page-limit", "cloudmap-dns-ttl", "poststart-interval",
@@ -183,10 +209,7 @@ func addIgnored(f *pflag.FlagSet) {
 	} {
 		f.String(name, "", "accepted without effect")
 	}
-	for _, name := range []string{
-		"use-aws-fips-endpoint", "use-aws-dual-stack-endpoint", "enable-custom-health-check", "preview",
-		"dual-stack-endpoint", "fips-endpoint",
-	} {
+	for _, name := range []string{"use-aws-fips-endpoint", "use-aws-dual-stack-endpoint", "enable-custom-health-check"} {
 		f.Bool(name, false, "accepted without effect")
 	}
 }

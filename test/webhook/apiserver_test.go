@@ -113,11 +113,11 @@ func (e *environment) refusedBySchema(t *testing.T) {
 }
 
 func (e *environment) warned(t *testing.T) {
-	e.warnings.all = nil
+	e.warnings.Clear()
 	if err := e.client.Create(t.Context(), parse(t, `{kind: VirtualRouter, metadata: {name: warned, namespace: ns}}`)); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(e.warnings.all, "\n"); !strings.Contains(got, "the router has no listeners") {
+	if got := e.warnings.String(); !strings.Contains(got, "the router has no listeners") {
 		t.Errorf("got %q", got)
 	}
 }

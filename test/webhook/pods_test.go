@@ -2,12 +2,7 @@ package webhook
 
 import (
 	"errors"
-	"fmt"
-	"maps"
-	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -16,46 +11,54 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/aftermesh/aftermesh/pkg/inject"
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/cli"
 	injectwebhook "github.com/aftermesh/aftermesh/pkg/inject/webhook"
+	"github.com/aftermesh/aftermesh/test/injection"
 )
 
-// podCase is a pod that is sent through the API server, and what comes back.
-type podCase struct {
-	// key is the annotation or label that the case is about; about says what its value is like.
-	key, about string
-	// namespace is "demo" if empty, an enabled one.
-	namespace string
-	// gateway makes it a pod of the VirtualGateway.
-	gateway bool
-	// annotations by name; one without a slash is of appmesh.k8s.aws. labels likewise, as they are written.
-	annotations, labels map[string]string
-	config              func(*inject.Config)
-	pod                 func(*corev1.Pod)
-	// want are facts (see facts); an empty one must be absent. denied and warned are parts of texts.
-	want           map[string]string
-	denied, warned string
-}
-
-// short abbreviates the tables.
-type short = map[string]string
-
-// full writes out the names of App Mesh's annotations.
-func full(annotations short) map[string]string {
-	out := map[string]string{}
-	for key, value := range annotations {
-		if !strings.Contains(key, "/") {
-			key = "appmesh.k8s.aws/" + key
+// TestEveryAnnotationLabelAndFlag tries all cases of package injection through a real API server and the webhook.
+func TestEveryAnnotationLabelAndFlag(t *testing.T) {
+	env := start(t)
+	c := env.injecting(t)
+	var results []injection.Result
+	for _, group := range injection.Groups(injection.Cases()) {
+		env.configure(t, c, group.Flags)
+		for _, one := range group.Cases {
+			t.Run(one.Name(), func(t *testing.T) {
+				differences := c.Try(t.Context(), one)
+				for _, d := range differences {
+					t.Error(d)
+				}
+				results = append(results, injection.Result{Case: one, Differences: differences})
+			})
 		}
-		out[key] = value
 	}
-	return out
+	t.Log(injection.Summarize(results))
+	t.Run("and fails without the flag that it is about", func(t *testing.T) { env.everyFlagHasAnEffect(t, c) })
 }
 
-// injecting sends pods to the webhook too, and creates a mesh to inject them for.
-func (e *environment) injecting(t *testing.T) {
+// everyFlagHasAnEffect takes from every case about a flag that flag: a case that holds without it says nothing about it.
+func (e *environment) everyFlagHasAnEffect(t *testing.T, c *injection.Cluster) {
+	shown := map[string]bool{}
+	for _, one := range injection.Cases() {
+		if without, ok := one.Without(); ok {
+			e.configure(t, c, without.Flags)
+			shown[one.Key] = shown[one.Key] || len(c.Try(t.Context(), without)) > 0
+		}
+	}
+	for _, flag := range injection.Flags {
+		if !shown[flag] {
+			t.Errorf("no case shows an effect of %s", flag)
+		}
+	}
+}
+
+// injecting sends pods to the webhook too, and creates what the cases meet.
+func (e *environment) injecting(t *testing.T) *injection.Cluster {
 	t.Helper()
-	e.configure(nil)
+	c := e.cluster(t)
+	e.configure(t, c, nil)
 	hooks := &unstructured.Unstructured{}
 	hooks.SetAPIVersion("admissionregistration.k8s.io/v1")
 	hooks.SetKind("MutatingWebhookConfiguration")
@@ -72,236 +75,62 @@ func (e *environment) injecting(t *testing.T) {
 	if err := e.client.Update(t.Context(), hooks); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.client.Create(t.Context(), parse(t, `{kind: Mesh, metadata: {name: m}, spec: {namespaceSelector: {matchLabels: {mesh: m}}}}`)); err != nil {
+	// The operator's namespace, as it is installed.
+	e.install(t, filepath.Join(config, "manager", "namespace.yaml"), func(object *unstructured.Unstructured) {
+		labels := object.GetLabels()
+		labels[meshv1beta2.LabelInject] = "enabled"
+		object.SetLabels(labels)
+	})
+	e.account(t, injection.OperatorNamespace)
+	objects, err := injection.Objects()
+	if err != nil {
 		t.Fatal(err)
 	}
-	for name, label := range map[string]string{"demo": "enabled", "open": "", "odd": "true", "closed": "disabled", "bare": "-", "aftermesh-system": "enabled"} {
-		e.fillNamespace(t, name, label)
+	for _, object := range objects {
+		if err := e.client.Create(t.Context(), object); err != nil {
+			t.Fatalf("%s %s: %v", object.GetKind(), object.GetName(), err)
+		}
+		if object.GetKind() == "Namespace" {
+			e.account(t, object.GetName())
+		}
 	}
 	e.await(t, "pods are injected", func() error {
-		for _, namespace := range []string{"demo", "closed"} {
-			pod := podCase{namespace: namespace, annotations: short{"sidecarInjectorWebhook": "enabled"}}.build()
-			if err := e.client.Create(t.Context(), pod, client.DryRunAll); err != nil {
-				return err
-			}
-			if len(pod.Spec.InitContainers) == 0 {
-				return errors.New("the pod came back as it was")
-			}
+		if differences := c.Try(t.Context(), injection.Cases()[0]); len(differences) > 0 {
+			return errors.New(strings.Join(differences, "\n"))
 		}
 		return nil
 	})
+	return c
 }
 
-// fillNamespace makes a namespace with a node, a gateway and the account that pods need. The label "-" is none at all.
-func (e *environment) fillNamespace(t *testing.T, name, label string) {
+// account makes the service account that pods of a namespace need, as a controller of a whole cluster would.
+func (e *environment) account(t *testing.T, namespace string) {
 	t.Helper()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"mesh": "m"}}}
-	if label != "-" {
-		namespace.Labels["appmesh.k8s.aws/sidecarInjectorWebhook"] = label
-	}
-	for _, object := range []client.Object{
-		namespace,
-		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: name}},
-		parse(t, `{kind: VirtualNode, metadata: {name: front, namespace: `+name+`}, spec: {podSelector: {matchLabels: {app: front}}, listeners: [
-			{portMapping: {port: 8080, protocol: http}},
-			{portMapping: {port: 9090, protocol: http}, tls: {mode: STRICT, certificate: {file: {certificateChain: /c, privateKey: /k}}}}],
-			serviceDiscovery: {dns: {hostname: front.`+name+`.svc.cluster.local}}}}`),
-		parse(t, `{kind: VirtualGateway, metadata: {name: ingress, namespace: `+name+`}, spec: {podSelector: {matchLabels: {app: ingress}},
-			listeners: [{portMapping: {port: 8088, protocol: http}}]}}`),
-	} {
-		if err := e.client.Create(t.Context(), object); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
+	if err := e.client.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: namespace}}); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// configure gives the webhook the settings of an installation without flags, changed.
-func (e *environment) configure(change func(*inject.Config)) {
-	c := inject.Defaults()
-	c.Version, c.ControlPlane.CA = "v0", "root"
-	if change != nil {
-		change(&c)
-	}
-	e.inject.Store(&c)
-}
-
-// build makes the pod of a case.
-func (c podCase) build() *corev1.Pod {
-	pod := &corev1.Pod{}
-	pod.GenerateName, pod.Namespace = "p-", c.namespace
-	if pod.Namespace == "" {
-		pod.Namespace = "demo"
-	}
-	pod.Annotations, pod.Labels = full(c.annotations), map[string]string{"app": "front"}
-	pod.Spec.ServiceAccountName = "default" // the bare API server sets none, and tokens need one
-	pod.Spec.Containers = []corev1.Container{{Name: "app", Image: "app"}}
-	pod.Spec.InitContainers = []corev1.Container{{Name: "first", Image: "app"}}
-	if c.gateway {
-		pod.Labels["app"] = "ingress"
-		pod.Spec.Containers, pod.Spec.InitContainers = []corev1.Container{{Name: "envoy", Image: "placeholder"}}, nil
-	}
-	maps.Copy(pod.Labels, c.labels)
-	if c.pod != nil {
-		c.pod(pod)
-	}
-	return pod
-}
-
-// facts are what may be compared of a pod, by names such as "init", "status.node", "envoy.image", "envoy.env.ENVOY_LOG_LEVEL" or "volume.tls".
-func facts(p *corev1.Pod) map[string]string {
-	f := map[string]string{}
-	for key, value := range p.Annotations {
-		f["annotation."+key] = value
-	}
-	if status, ok := inject.ReadStatus(p); ok {
-		f["status.version"], f["status.node"] = status.Version, status.Node
-	}
-	for kind, list := range map[string][]corev1.Container{"init": p.Spec.InitContainers, "containers": p.Spec.Containers} {
-		var names []string
-		for _, c := range list {
-			names = append(names, c.Name)
-			containerFacts(f, c)
-		}
-		f[kind] = strings.Join(names, ",")
-	}
-	for _, v := range p.Spec.Volumes {
-		switch {
-		case v.Secret != nil:
-			f["volume."+v.Name] = "secret " + v.Secret.SecretName
-		case v.HostPath != nil:
-			f["volume."+v.Name] = "host " + v.HostPath.Path
-		default:
-			f["volume."+v.Name] = "other"
-		}
-	}
-	return f
-}
-
-func containerFacts(f map[string]string, c corev1.Container) {
-	f[c.Name+".image"] = c.Image
-	f[c.Name+".command"] = strings.Join(c.Command, " ")
-	for i, arg := range c.Args {
-		if strings.HasPrefix(arg, "--") && i+1 < len(c.Args) {
-			f[c.Name+"."+arg] = c.Args[i+1]
-		}
-	}
-	if c.RestartPolicy != nil {
-		f[c.Name+".restart"] = string(*c.RestartPolicy)
-	}
-	for _, e := range c.Env {
-		f[c.Name+".env."+e.Name] = e.Value
-	}
-	for kind, list := range map[string]corev1.ResourceList{"request": c.Resources.Requests, "limit": c.Resources.Limits} {
-		for name, quantity := range list {
-			f[fmt.Sprintf("%s.%s.%s", c.Name, kind, name)] = quantity.String()
-		}
-	}
-	for _, m := range c.VolumeMounts {
-		f[c.Name+".mount."+m.MountPath] = m.Name + map[bool]string{true: " read-only", false: ""}[m.ReadOnly]
-	}
-	for kind, probe := range map[string]*corev1.Probe{"liveness": c.LivenessProbe, "readiness": c.ReadinessProbe, "startup": c.StartupProbe} {
-		if probe != nil && probe.HTTPGet != nil {
-			f[c.Name+"."+kind] = probe.HTTPGet.Port.String() + probe.HTTPGet.Path
-		}
-	}
-	if c.Lifecycle != nil && c.Lifecycle.PostStart != nil && c.Lifecycle.PostStart.Exec != nil {
-		f[c.Name+".postStart"] = strings.Join(c.Lifecycle.PostStart.Exec.Command, " ")
+// cluster is what the cases are told about the bare API server and the webhook in this process.
+func (e *environment) cluster(t *testing.T) *injection.Cluster {
+	t.Helper()
+	return &injection.Cluster{
+		Client: e.client, Warnings: &e.warnings,
+		Version: "v0", Kubernetes: "v1.99.0", API: "10.73.0.1", Service: "10.73.0.2", Image: "aftermesh/aftermesh:test",
 	}
 }
 
-// TestEveryAnnotationAndLabel has cases for each annotation and label that users may set or may find on their pods, through a
-// real API server and the real webhook.
-func TestEveryAnnotationAndLabel(t *testing.T) {
-	env := start(t)
-	env.injecting(t)
-	failed := map[string]bool{}
-	covered := map[string]int{}
-	for _, c := range podCases {
-		covered[c.key]++
-		ok := t.Run(strings.TrimPrefix(c.key, "appmesh.k8s.aws/")+" "+c.about, func(t *testing.T) { env.sendPod(t, c) })
-		failed[c.key] = failed[c.key] || !ok
-	}
-	good := 0
-	for _, key := range podKeys {
-		switch {
-		case covered[key] == 0:
-			t.Errorf("%s has no case", key)
-		case !failed[key]:
-			good++
-		}
-	}
-	for key := range covered {
-		if !slices.Contains(podKeys, key) {
-			t.Errorf("%s is not in the list of keys", key)
-		}
-	}
-	t.Logf("%d of %d annotations and labels, %d cases", good, len(podKeys), len(podCases))
-}
-
-func (e *environment) sendPod(t *testing.T, c podCase) {
-	e.configure(c.config)
-	e.warnings.all = nil
-	pod := c.build()
-	err := e.client.Create(t.Context(), pod, client.DryRunAll)
-	if c.denied != "" {
-		if err == nil || !strings.Contains(err.Error(), `admission webhook "mpod.appmesh.k8s.aws" denied the request: `) || !strings.Contains(err.Error(), c.denied) {
-			t.Errorf("got %v, want denied: %s", err, c.denied)
-		}
-		return
-	}
+// configure gives the webhook the settings of an operator with these flags, and what that would learn from its cluster.
+func (e *environment) configure(t *testing.T, c *injection.Cluster, flags []string) {
+	t.Helper()
+	s, err := cli.InjectConfig(flags)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := facts(pod)
-	for name, want := range c.want {
-		prefix, annotation, _ := strings.Cut(name, "annotation.")
-		if prefix == "" && !strings.Contains(annotation, "/") {
-			name = "annotation.appmesh.k8s.aws/" + annotation
-		}
-		if got[name] != want {
-			t.Errorf("%s is %q, want %q", name, got[name], want)
-		}
+	s.Version, s.KubernetesVersion, s.KubernetesAPI = c.Version, c.Kubernetes, []string{c.API}
+	s.ControlPlane.CA, s.ControlPlane.ClusterIP = "root", c.Service
+	if s.InitImage == "" {
+		s.InitImage = c.Image
 	}
-	if all := strings.Join(e.warnings.all, "\n"); !strings.Contains(all, c.warned) {
-		t.Errorf("warnings %q, want %q", all, c.warned)
-	}
-}
-
-// written finds the names of annotations and labels in source.
-var written = regexp.MustCompile(`"((?:appmesh\.k8s\.aws|aftermesh\.dev|prometheus\.io|eks\.amazonaws\.com)/[A-Za-z-]+)"`)
-
-// TestEveryKeyIsDocumented looks for each key on the page about injection, where it may stand without its prefix.
-func TestEveryKeyIsDocumented(t *testing.T) {
-	page, err := os.ReadFile("../../docs/injection.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range podKeys {
-		_, name, _ := strings.Cut(key, "/")
-		if text := string(page); !strings.Contains(text, "`"+name+"`") && !strings.Contains(text, "`"+key+"`") && !strings.Contains(text, "`"+key+":") {
-			t.Errorf("docs/injection.md does not name %s", key)
-		}
-	}
-}
-
-// TestTheListOfKeysIsWhole compares it with what the injector's source names.
-func TestTheListOfKeysIsWhole(t *testing.T) {
-	files, err := filepath.Glob("../../pkg/inject/*.go")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no source: %v", err)
-	}
-	for _, file := range append(files, "../../api/v1beta2/annotations.go") {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		source, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, match := range written.FindAllStringSubmatch(string(source), -1) {
-			if !slices.Contains(podKeys, match[1]) {
-				t.Errorf("%s names %s, which has no case", file, match[1])
-			}
-		}
-	}
+	e.inject.Store(&s)
 }

@@ -40,6 +40,7 @@ import (
 	"github.com/aftermesh/aftermesh/pkg/inject"
 	injectwebhook "github.com/aftermesh/aftermesh/pkg/inject/webhook"
 	"github.com/aftermesh/aftermesh/test/apiserver"
+	"github.com/aftermesh/aftermesh/test/injection"
 )
 
 // config is the folder with the manifests of the installation.
@@ -51,17 +52,12 @@ type environment struct {
 	client    client.Client
 	informers client.Reader
 	families  string
-	warnings  warnings
+	warnings  injection.Warnings
 	// url and ca are those of the webhooks, inject the settings of that of pods.
 	url    string
 	ca     []byte
 	inject atomic.Pointer[inject.Config]
 }
-
-// warnings collects what the API server sends along.
-type warnings struct{ all []string }
-
-func (w *warnings) HandleWarningHeader(_ int, _ string, text string) { w.all = append(w.all, text) }
 
 // start brings the environment up; it ends with the test.
 func start(t *testing.T) *environment {
