@@ -186,7 +186,8 @@ func (r *request) readEnv(a map[string]string) error {
 	}
 	for name := range r.env {
 		if strings.HasPrefix(name, ownVariables) {
-			return deny("annotation %s sets %s, but variables that begin with %s are reserved", annotationSidecarEnv, name, ownVariables)
+			return deny("annotation %s or %s sets %s, but variables that begin with %s are reserved",
+				annotationSidecarEnv, annotationSidecarEnvJSON, name, ownVariables)
 		}
 	}
 	return nil

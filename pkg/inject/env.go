@@ -144,7 +144,7 @@ func merge(user map[string]string, managed variables, report *Report) variables 
 	for _, name := range slices.Sorted(maps.Keys(managed)) {
 		// The sampling rate is the one variable whose value comes from the user if there is one.
 		if own, ok := user[name]; ok && own != managed[name].Value && name != xrayRateVariable {
-			report.warn("the variable %s of annotation %s has no effect: the operator sets it", name, annotationSidecarEnv)
+			report.warn("the variable %s of annotation %s or %s has no effect: the operator sets it", name, annotationSidecarEnv, annotationSidecarEnvJSON)
 		}
 		all[name] = managed[name]
 	}

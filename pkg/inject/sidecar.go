@@ -3,6 +3,7 @@ package inject
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -56,8 +57,30 @@ func (w *work) sidecar() error {
 		all := w.pod.Spec.InitContainers
 		w.pod.Spec.InitContainers = slices.Concat(all[before:], all[:before])
 	}
+	w.warnAboutCutOff(before)
 	w.podWide()
 	return nil
+}
+
+// warnAboutCutOff names init containers whose traffic a CNI plugin redirects to a proxy that starts after them. before says how many
+// init containers are the pod's own.
+func (w *work) warnAboutCutOff(before int) {
+	if !w.request.cni || w.request.initFirst || before == 0 {
+		return
+	}
+	remedy := "remove annotation " + annotationInitFirst
+	if !w.request.native {
+		remedy = "let the proxy be a native sidecar"
+	}
+	var names []string
+	for _, c := range w.pod.Spec.InitContainers[:before] {
+		if c.Name == envoyContainer || c.Name == helperContainer {
+			break // a later injection of the same pod: what follows is ours, or starts behind it
+		}
+		names = append(names, c.Name)
+	}
+	w.report.warn("the CNI plugin redirects the traffic of init containers %s before the proxy runs: they reach nothing but ports and addresses that are left alone; %s",
+		strings.Join(names, ", "), remedy)
 }
 
 // addEnvoy adds the proxy; the application waits for it by the redirect step if that is a new one.

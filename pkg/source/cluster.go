@@ -145,7 +145,7 @@ func (s *Cluster) setPod(key string, obj any) bool {
 	if !ok {
 		return false
 	}
-	if p.Spec.HostNetwork || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+	if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 		return s.removePod(key)
 	}
 	row := convertPod(p)

@@ -82,6 +82,19 @@ func (w graceWorld) endpoints() string {
 	return strings.Join(out, " ")
 }
 
+// TestPodsOnTheHostNetwork are endpoints like others, though they have no proxy.
+func TestPodsOnTheHostNetwork(t *testing.T) {
+	t.Parallel()
+	w := newGraceWorld(t)
+	p := corev1.Pod{Spec: corev1.PodSpec{HostNetwork: true}, Status: corev1.PodStatus{
+		Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: "10.0.0.9"}}, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}}
+	p.Name, p.Namespace, p.UID, p.Labels = "p9", "ns", "p9", map[string]string{"hash": "new"}
+	w.s.setPod("ns/p9", &p)
+	if got := w.endpoints(); got != "1 2 9" {
+		t.Errorf("endpoints %s, want 1 2 9", got)
+	}
+}
+
 func TestGrace(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -76,8 +76,7 @@ var gatewayCases = []Case{
 		}),
 	about("securityContext.fsGroup", "a gateway gets none", short{"fsGroup": ""}).ofGateway(),
 	about("imagePullSecrets", "a gateway gets none", short{"pullSecrets": ""}).ofGateway().on(tuned),
-	about("hostNetwork", "a gateway that asks for it", short{"status.node": ingress}).ofGateway().with(short{"sidecarInjectorWebhook": "enabled"}).
-		having(func(p *corev1.Pod) { p.Spec.HostNetwork = true }),
+	about("hostNetwork", "a gateway needs no redirection", short{"status.node": ingress}).ofGateway().having(onHostNetwork),
 	about("spec.listeners", "a gateway's below 1024", short{"status.node": "mesh/injection/virtualGateway/low_injection", "sysctl.net.ipv4.ip_unprivileged_port_start": "0"}).
 		ofGateway().labelled(short{"app": "low"}),
 	about("spec.listeners", "a gateway's above 1024", short{"sysctl.net.ipv4.ip_unprivileged_port_start": ""}).ofGateway(),

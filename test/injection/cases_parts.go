@@ -94,7 +94,8 @@ var partCases = []Case{
 	about("imagePullSecrets", "absent, and none is added", short{"pullSecrets": ""}),
 	about("imagePullSecrets", "the pod's own stay", short{"pullSecrets": "mine,appmesh-ecr-secret"}).having(pullSecret("mine")).on(traced),
 	about("imagePullSecrets", "is not doubled", short{"pullSecrets": "appmesh-ecr-secret"}).having(pullSecret("appmesh-ecr-secret")).on(traced),
-	about("hostNetwork", "is not sent", outside).having(onHostNetwork),
+	about("hostNetwork", "cannot be redirected", outside).having(onHostNetwork).
+		warns("VirtualNode injection/front selects the pod, but the pod uses the host network, where redirection would take the traffic of the whole node: it runs outside the mesh"),
 	of("sidecarInjectorWebhook", "enabled on the host's network", "enabled", nil).having(onHostNetwork).
 		denies("sidecarInject enabled but the pod uses the host network"),
 	of("sidecarInjectorWebhook", "another value on the host's network", "yes", outside).having(onHostNetwork).warns("the pod uses the host network"),

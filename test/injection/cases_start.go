@@ -11,7 +11,8 @@ var startCases = []Case{
 	of("aftermesh.dev/init-first", "enabled with everything else", "enabled", short{"init": "envoy-bootstrap,envoy,xray-daemon,proxyinit,first"}).on(traced).
 		with(short{"sidecarEnv": "ENVOY_STATS_CONFIG_FILE=/s"}),
 	of("aftermesh.dev/init-first", "disabled", "disabled", injected),
-	of("aftermesh.dev/init-first", "disabled, with the plugin", "disabled", short{"init": "first,envoy"}).with(short{"appmeshCNI": "enabled"}),
+	of("aftermesh.dev/init-first", "disabled, with the plugin", "disabled", short{"init": "first,envoy"}).with(short{"appmeshCNI": "enabled"}).
+		warns("redirects the traffic of init containers first before the proxy runs: they reach nothing but ports and addresses that are left alone; remove annotation aftermesh.dev/init-first"),
 	of("aftermesh.dev/init-first", "without the native sidecar", "enabled", nil).with(short{"aftermesh.dev/native-sidecar": "disabled"}).
 		denies("annotation aftermesh.dev/init-first needs the native sidecar"),
 	of("aftermesh.dev/init-first", "another word", "true", nil).denies(`annotation aftermesh.dev/init-first has the value "true", expected enabled or disabled`),
@@ -46,7 +47,8 @@ var ordinaryCases = []Case{
 		"envoy.postStart": "/var/run/aftermesh/aftermesh wait-ready --url http://localhost:9901/ready --timeout 3m0s",
 	}).on(waiting),
 	of("aftermesh.dev/hold-application", "disabled beats the flag", "disabled", short{"containers": "app,envoy,xray-daemon", "envoy.postStart": ""}).on(waiting),
-	of("appmeshCNI", "enabled, for an ordinary container", "enabled", short{"init": "first", "containers": "app,envoy"}).on(ordinary),
+	of("appmeshCNI", "enabled, for an ordinary container", "enabled", short{"init": "first", "containers": "app,envoy"}).on(ordinary).
+		warns("let the proxy be a native sidecar"),
 	about("--enable-xray-tracing", "by itself: X-Ray's image, port and rate", short{
 		"xray-daemon.image": "amazon/aws-xray-daemon", "xray-daemon.port.xray": "2000/UDP",
 		"envoy.env.XRAY_DAEMON_PORT": "2000", "envoy.env.XRAY_SAMPLING_RATE": "0.05", "bootstrap.tracer.rules": "", "xray-daemon.--log-level": "", "xray-daemon.--role-arn": "",

@@ -166,16 +166,14 @@ func (e *environment) unknownAndNull(t *testing.T) {
 func (e *environment) pods(t *testing.T) {
 	for _, c := range []struct {
 		about, namespace, label, annotation string
-		hostNetwork, sent                   bool
+		sent                                bool
 	}{
-		{"a namespace without the label", "unlabelled", "", "", false, false},
-		{"a namespace with another value", "elsewhere", "true", "", false, false},
-		{"an enabled namespace", "enabled", "enabled", "", false, true},
-		{"a disabled namespace, where pods may opt in", "disabled", "disabled", "enabled", false, true},
-		{"a pod that opts out", "enabled", "enabled", "Disabled", false, false},
-		{"a pod on the node's network", "enabled", "enabled", "", true, false},
-		{"a pod on the node's network that opts in", "enabled", "enabled", "enabled", true, true},
-		{"the operator's namespace", "aftermesh-system", "enabled", "", false, false},
+		{"a namespace without the label", "unlabelled", "", "", false},
+		{"a namespace with another value", "elsewhere", "true", "", false},
+		{"an enabled namespace", "enabled", "enabled", "", true},
+		{"a disabled namespace, where pods may opt in", "disabled", "disabled", "enabled", true},
+		{"a pod that opts out", "enabled", "enabled", "Disabled", false},
+		{"the operator's namespace", "aftermesh-system", "enabled", "", false},
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}}
@@ -189,7 +187,7 @@ func (e *environment) pods(t *testing.T) {
 				}
 			}
 			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "p-", Namespace: c.namespace},
-				Spec: corev1.PodSpec{HostNetwork: c.hostNetwork, Containers: []corev1.Container{{Name: "c", Image: "c"}}}}
+				Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "c"}}}}
 			if c.annotation != "" {
 				pod.Annotations = map[string]string{meshv1beta2.LabelInject: c.annotation}
 			}
