@@ -93,6 +93,41 @@ func Refused(pod *corev1.Pod, n *meshv1beta2.VirtualNode) []Asked {
 	})
 }
 
+// annotationClearPorts is what is left of probes in a pod that the operator has cut down to what it keeps. It is no key of the API, and
+// therefore has no domain.
+const annotationClearPorts = "clear-ports"
+
+// ClearPorts are the ports of a running pod that AskedPorts names and that are asked in clear text, sorted; none for a pod that is to be
+// left so.
+func ClearPorts(pod *corev1.Pod) []uint32 {
+	var out []uint32
+	if text, cut := pod.Annotations[annotationClearPorts]; cut {
+		for word := range strings.SplitSeq(text, ",") {
+			if port, err := strconv.ParseUint(word, 10, 16); err == nil { // we wrote it, see KeepClearPorts
+				out = append(out, uint32(port))
+			}
+		}
+		return out
+	}
+	if KeepsProbes(pod) {
+		return nil
+	}
+	for _, a := range AskedPorts(pod) {
+		if !a.TLS {
+			out = append(out, uint32(a.Port))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// KeepClearPorts notes the ClearPorts of a pod among the annotations of what is kept of it, where ClearPorts finds them again.
+func KeepClearPorts(kept map[string]string, pod *corev1.Pod) {
+	if ports := ClearPorts(pod); len(ports) > 0 {
+		kept[annotationClearPorts] = joinPorts(ports)
+	}
+}
+
 // KeepsProbes is true for pods whose annotation forbids to rewrite what asks them.
 func KeepsProbes(pod *corev1.Pod) bool {
 	return strings.EqualFold(strings.TrimSpace(pod.Annotations[annotationRewrite]), string(rewriteNone))

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 )
@@ -66,6 +68,28 @@ func TestWhatListenersRefuseIsNamed(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestClearPortsSurviveWhatTheOperatorCutsAway(t *testing.T) {
+	s := readScene(t, "testdata/probes-strict.yaml")
+	turn(s.objects.VirtualNodes[0], "DISABLED", false)
+	pod := admit(t, s).Pod
+	want := []uint32{8080, 8081, 9090}
+	if diff := cmp.Diff(want, ClearPorts(pod)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	for range 2 { // an informer may cut an object down twice
+		kept := map[string]string{}
+		KeepClearPorts(kept, pod)
+		pod = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: kept}}
+		if diff := cmp.Diff(want, ClearPorts(pod)); diff != "" {
+			t.Errorf("cut down (-want +got)\n%s", diff)
+		}
+	}
+	s.pod.Annotations[annotationRewrite] = "disabled"
+	if ports := ClearPorts(admit(t, s).Pod); ports != nil {
+		t.Errorf("a pod that is to be left so has %v", ports)
 	}
 }
 

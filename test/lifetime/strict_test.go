@@ -47,6 +47,10 @@ func TestANodeThatTurnsStrict(t *testing.T) {
 	}
 
 	c.patch(t, "VirtualNode/front", `{"spec":{"listeners":[{"portMapping":{"port":8080,"protocol":"http"},"tls":{"mode":"STRICT","certificate":{"file":{"certificateChain":"/c","privateKey":"/k"}}}}]}}`)
+	c.await(t, "the node says whose probes are refused", func() error {
+		return c.condition(t, "VirtualNode/front", "Injected", "False", "a port whose listener is STRICT now and refuses them: late-1 (8080) (1 in all); restart them: aftermesh restart -n ns --outdated")
+	})
+	c.await(t, "the pod is told", func() error { return c.event(t, old.UID, "ProbesRefused") })
 	c.await(t, "new pods are rewritten", func() error { return c.rewritten(t, late.Spec.Template) })
 	const words = "the liveness probe of container app asks port 8080, the readiness probe of container app asks port 8080, Prometheus by annotation prometheus.io/port asks port 8080: the listener is STRICT now and refuses that"
 	code, out := c.aftermesh("check")
@@ -81,6 +85,7 @@ func TestANodeThatTurnsStrict(t *testing.T) {
 		}
 	}
 	c.podOf(t, "late-2", late, nil)
+	c.await(t, "nobody is refused", func() error { return c.condition(t, "VirtualNode/front", "Injected", "True", "") })
 	if _, out := c.aftermesh("check"); strings.Contains(out, "outdated") {
 		t.Errorf("check afterwards: %s", out)
 	}
