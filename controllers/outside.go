@@ -10,12 +10,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/inject"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
 
-// watchman tells pods that run outside of the mesh so, and those whose proxy does not connect, by an event each. Only the leader runs it.
+// watchman tells pods that run outside of the mesh so, those whose probes their listeners refuse, and those whose proxy does not connect,
+// by an event each. Only the leader runs it.
 type watchman struct {
 	recorder events.EventRecorder
 	snapshot func() *pipeline.Snapshot
@@ -36,13 +38,13 @@ func (w *watchman) NeedLeaderElection() bool { return true }
 
 // Start looks at every pass until ctx ends.
 func (w *watchman) Start(ctx context.Context) error {
-	outside, silent := map[string]bool{}, map[string]bool{}
+	outside, refused, silent := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	elected := time.Now()
 	tick := time.NewTicker(patrol)
 	defer tick.Stop()
 	for {
 		if s := w.snapshot(); s != nil {
-			outside = w.tell(s.Result.Outside, outside)
+			outside, refused = w.tell(s.Result.Outside, outside), w.warn(s.Result.Refused, refused)
 		}
 		select {
 		case <-ctx.Done():
@@ -89,6 +91,21 @@ func (w *watchman) tell(outside []compile.Outsider, told map[string]bool) map[st
 		}
 		w.recorder.Eventf(eventOf(x.Pod), nil, corev1.EventTypeWarning, "OutsideMesh", "Inject",
 			"the pod runs without a proxy although %s: it is older than that, or was made while the webhook was not asked; restart it: aftermesh restart -n %s --outside", who, x.Pod.Namespace)
+	}
+	return now
+}
+
+// warn does the same for pods whose probes their listeners refuse.
+func (w *watchman) warn(refused []compile.Refused, told map[string]bool) map[string]bool {
+	now := make(map[string]bool, len(refused))
+	for _, x := range refused {
+		now[x.Pod.UID] = true
+		if told[x.Pod.UID] {
+			continue
+		}
+		w.recorder.Eventf(eventOf(x.Pod), nil, corev1.EventTypeWarning, meshv1beta2.ReasonProbesRefused, "Serve",
+			"kubelet or Prometheus asks port %v in clear text, which a listener of %s, STRICT since the pod was made, refuses; restart it: aftermesh restart -n %s --outdated",
+			x.Ports[0], x.Object, x.Pod.Namespace)
 	}
 	return now
 }

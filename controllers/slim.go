@@ -24,13 +24,15 @@ func slimPod(obj any) (any, error) {
 		Name: p.Name, Namespace: p.Namespace, UID: p.UID, ResourceVersion: p.ResourceVersion,
 		Labels: p.Labels, DeletionTimestamp: p.DeletionTimestamp,
 	}}
+	kept := map[string]string{}
 	for _, k := range []string{meshv1beta2.AnnotationNode, meshv1beta2.AnnotationProfile, meshv1beta2.LabelInject} {
 		if v, ok := p.Annotations[k]; ok {
-			if out.Annotations == nil {
-				out.Annotations = map[string]string{}
-			}
-			out.Annotations[k] = v
+			kept[k] = v
 		}
+	}
+	inject.KeepClearPorts(kept, p)
+	if len(kept) > 0 {
+		out.Annotations = kept
 	}
 	out.Spec.OS = p.Spec.OS
 	out.Spec.NodeName, out.Spec.ServiceAccountName, out.Spec.HostNetwork = p.Spec.NodeName, p.Spec.ServiceAccountName, p.Spec.HostNetwork

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -262,7 +263,7 @@ func (w *statusWriter) tell(before, after meshv1beta2.Object) {
 			// That proxies are on their way is a state, not a moment.
 		case has.Status == metav1.ConditionFalse && (!wasFalse || had.Reason != has.Reason):
 			reason := "ReconcileError"
-			if has.Reason == meshv1beta2.ReasonProxyRejected || has.Reason == meshv1beta2.ReasonPodsOutside {
+			if slices.Contains([]string{meshv1beta2.ReasonProxyRejected, meshv1beta2.ReasonPodsOutside, meshv1beta2.ReasonProbesRefused}, has.Reason) {
 				reason = has.Reason
 			}
 			w.recorder.Eventf(after, nil, corev1.EventTypeWarning, reason, "Compile", "%s: %s", has.Reason, has.Message)

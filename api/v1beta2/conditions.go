@@ -12,8 +12,8 @@ const (
 	ConditionReady = "Ready"
 )
 
-// ConditionInjected is on nodes and gateways: every pod that they select has its proxy. Ready does not depend on it,
-// because it is no fault of the object.
+// ConditionInjected is on nodes and gateways: every pod that they select has its proxy, and probes that pass it. Ready does not
+// depend on it, because it is no fault of the object.
 const ConditionInjected = "Injected"
 
 // App Mesh's own condition types, one per kind, for scripts that wait for them. They never depend on proxies.
@@ -51,6 +51,8 @@ const (
 	ReasonInjected = "Injected"
 	// ReasonPodsOutside goes with Injected=False: pods run without a proxy although they should have one.
 	ReasonPodsOutside = "PodsOutside"
+	// ReasonProbesRefused goes with Injected=False: listeners that have become STRICT refuse the probes of pods made before.
+	ReasonProbesRefused = "ProbesRefused"
 	// ReasonReady goes with Ready=True.
 	ReasonReady = "Ready"
 	// ReasonUnknown goes with status Unknown when nothing can be said yet, for example before the first proxy connected.

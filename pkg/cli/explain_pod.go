@@ -24,6 +24,9 @@ type podAnswer struct {
 	Injected *inject.Status `json:"injected,omitempty"`
 	// Now is what the webhook would decide about such a pod now.
 	Now inject.Report `json:"now"`
+	// Refused is what kubelet and Prometheus ask in vain, because the listeners are STRICT; Remedy says what to do about it.
+	Refused []string `json:"refused,omitempty"`
+	Remedy  string   `json:"remedy,omitempty"`
 	// Redirect says what the pod's redirect step does, Port the same of the port that was asked for.
 	Redirect []string `json:"redirect,omitempty"`
 	Port     []string `json:"port,omitempty"`
@@ -37,7 +40,7 @@ func newExplainPod() *cobra.Command {
 		Use:   "pod NAMESPACE/POD",
 		Short: "Say why a pod is in the mesh or not, and what redirect does to its connections",
 		Long: `Reads a pod and the objects that decide about it, and says how it was injected, what the webhook would decide about it now and
-why, in the webhook's own words, and which connections are redirected. With --port it says what happens to connections of that port.`,
+why, in the webhook's own words, which probes its listeners refuse, and which connections are redirected. With --port it says what happens to connections of that port.`,
 		Example: `  aftermesh explain pod shop/front-6d4cf56db6-abcde
   aftermesh explain pod shop/front-6d4cf56db6-abcde --port 3306`,
 		Args: exactly(1, "a pod as NAMESPACE/POD"),
@@ -73,29 +76,17 @@ why, in the webhook's own words, and which connections are redirected. With --po
 
 func explainPod(ctx context.Context, c client.Client, key client.ObjectKey, port uint16) (*podAnswer, error) {
 	var pod corev1.Pod
-	var ns corev1.Namespace
-	var nodes meshv1beta2.VirtualNodeList
-	var gateways meshv1beta2.VirtualGatewayList
-	var meshes meshv1beta2.MeshList
-	if err := errors.Join(
-		c.Get(ctx, key, &pod), c.Get(ctx, client.ObjectKey{Name: key.Namespace}, &ns),
-		c.List(ctx, &nodes, client.InNamespace(key.Namespace)), c.List(ctx, &gateways, client.InNamespace(key.Namespace)), c.List(ctx, &meshes),
-	); err != nil {
+	if err := c.Get(ctx, key, &pod); err != nil {
 		return nil, err
 	}
-	o := inject.Objects{Namespace: key.Namespace, NamespaceLabels: ns.Labels}
-	for i := range nodes.Items {
-		o.VirtualNodes = append(o.VirtualNodes, &nodes.Items[i])
-	}
-	for i := range gateways.Items {
-		o.VirtualGateways = append(o.VirtualGateways, &gateways.Items[i])
-	}
-	for i := range meshes.Items {
-		o.Meshes = append(o.Meshes, &meshes.Items[i])
+	o, err := readObjects(ctx, c, key.Namespace)
+	if err != nil {
+		return nil, err
 	}
 	a := &podAnswer{Pod: key.String()}
 	if s, ok := inject.ReadStatus(&pod); ok {
 		a.Injected = &s
+		a.refuse(&pod, o)
 	}
 	a.Now = decideNow(&pod, o)
 	who, plan, err := inject.RedirectionOf(&pod)
@@ -114,6 +105,45 @@ func explainPod(ctx context.Context, c client.Client, key client.ObjectKey, port
 		}
 	}
 	return a, nil
+}
+
+// readObjects reads what the webhook decides about the pods of a namespace by.
+func readObjects(ctx context.Context, c client.Client, namespace string) (inject.Objects, error) {
+	var ns corev1.Namespace
+	var nodes meshv1beta2.VirtualNodeList
+	var gateways meshv1beta2.VirtualGatewayList
+	var meshes meshv1beta2.MeshList
+	if err := errors.Join(
+		c.Get(ctx, client.ObjectKey{Name: namespace}, &ns),
+		c.List(ctx, &nodes, client.InNamespace(namespace)), c.List(ctx, &gateways, client.InNamespace(namespace)), c.List(ctx, &meshes),
+	); err != nil {
+		return inject.Objects{}, err
+	}
+	o := inject.Objects{Namespace: namespace, NamespaceLabels: ns.Labels}
+	for i := range nodes.Items {
+		o.VirtualNodes = append(o.VirtualNodes, &nodes.Items[i])
+	}
+	for i := range gateways.Items {
+		o.VirtualGateways = append(o.VirtualGateways, &gateways.Items[i])
+	}
+	for i := range meshes.Items {
+		o.Meshes = append(o.Meshes, &meshes.Items[i])
+	}
+	return o, nil
+}
+
+// refuse notes what the listeners refuse to kubelet and Prometheus, and what to do about it.
+func (a *podAnswer) refuse(pod *corev1.Pod, o inject.Objects) {
+	for _, x := range refusedNow(pod, o) {
+		a.Refused = append(a.Refused, x.String())
+	}
+	switch {
+	case len(a.Refused) == 0:
+	case inject.KeepsProbes(pod):
+		a.Remedy = "the pod's annotation aftermesh.dev/rewrite-probes: disabled leaves it so; remove it and restart the pod"
+	default:
+		a.Remedy = fmt.Sprintf("run: aftermesh restart -n %s --outdated; %s", pod.Namespace, inTime)
+	}
 }
 
 // decideNow adds to the decision what keeps the API server from asking at all.
@@ -136,6 +166,12 @@ func (a *podAnswer) print(w io.Writer) {
 	fmt.Fprintf(w, "a new pod like it would be %s: %s\n", a.Now.Outcome, a.Now.Reason)
 	for _, warning := range a.Now.Warnings {
 		fmt.Fprintf(w, "  warning: %s\n", warning)
+	}
+	for _, asked := range a.Refused {
+		fmt.Fprintf(w, "%s: the listener is STRICT and refuses that\n", asked)
+	}
+	if a.Remedy != "" {
+		fmt.Fprintf(w, "  %s\n", a.Remedy)
 	}
 	for _, line := range append(a.Redirect, a.Port...) {
 		fmt.Fprintln(w, line)

@@ -39,7 +39,8 @@ func newRestart() *cobra.Command {
 		Long: `Finds the pods that a restart would change, by asking the API server what the webhook would make of them now (nothing is
 created), and restarts the workloads they belong to, one after the other, each by its own rolling update:
 
-  --outdated   pods whose proxy is not what the webhook would inject now: image, arguments, node, or the root they trust
+  --outdated   pods whose proxy is not what the webhook would inject now: image, arguments, node, the root they trust, or probes that
+               a listener refuses since it became STRICT
   --outside    pods that run without a proxy although they should have one
 
 Deployments, StatefulSets, DaemonSets and Argo Rollouts are restarted. Pods of Jobs and pods that nothing owns are only named.`,

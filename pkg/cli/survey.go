@@ -52,6 +52,8 @@ type survey struct {
 	client client.Client
 	// direct are the owners that pods name themselves, by UID, with what the webhook says about their pods.
 	direct map[types.UID]*judgement
+	// objects are what the webhook decides by, by namespace.
+	objects map[string]inject.Objects
 }
 
 // judgement is what is known about the pods of one owner.
@@ -65,10 +67,10 @@ type judgement struct {
 	refused, failed string
 }
 
-// pods returns the strays of a namespace, or of all if it is empty, sorted by namespace, owner and pod. Injected pods that
-// nothing owns are not judged: what they were made from is not known any more.
+// pods returns the strays of a namespace, or of all if it is empty, sorted by namespace, owner and pod. Of injected pods that
+// nothing owns only what listeners refuse is judged: what they were made from is not known any more.
 func (s *survey) pods(ctx context.Context, namespace string) ([]stray, error) {
-	s.direct = map[types.UID]*judgement{}
+	s.direct, s.objects = map[types.UID]*judgement{}, map[string]inject.Objects{}
 	var namespaces corev1.NamespaceList
 	if err := s.client.List(ctx, &namespaces); err != nil {
 		return nil, fmt.Errorf("list namespaces: %w", err)
@@ -107,7 +109,7 @@ func (s *survey) judge(ctx context.Context, pod *corev1.Pod) *stray {
 	if c != nil {
 		id = c.UID
 	} else if injected {
-		return nil
+		return s.unowned(ctx, pod)
 	}
 	j := s.direct[id]
 	if j == nil {
@@ -124,11 +126,69 @@ func (s *survey) judge(ctx context.Context, pod *corev1.Pod) *stray {
 		f.Why = "it runs without a proxy; the webhook would inject it as " + j.want.Node
 	case injected && j.injected && !has.SameProxy(j.want):
 		f.State, f.Why = stateOutdated, difference(has, j.want)
+		list, err := s.refused(ctx, pod)
+		if err != nil {
+			f.State, f.Why = stateUnknown, err.Error()
+		} else if list = slices.DeleteFunc(list, func(a inject.Asked) bool { return !j.want.Rewrote(a) }); len(list) > 0 {
+			f.Why = refusal(list)
+		}
 	default:
 		return nil
 	}
 	return f
 }
+
+// unowned judges an injected pod that nothing would make anew.
+func (s *survey) unowned(ctx context.Context, pod *corev1.Pod) *stray {
+	f := &stray{Pod: pod.Name, Owner: owner{"v1", "Pod", pod.Namespace, pod.Name}, State: stateOutdated}
+	list, err := s.refused(ctx, pod)
+	switch {
+	case err != nil:
+		f.State, f.Why = stateUnknown, err.Error()
+	case len(list) == 0 || inject.KeepsProbes(pod):
+		return nil
+	default:
+		f.Why = refusal(list)
+	}
+	return f
+}
+
+// refused lists what kubelet and Prometheus ask an injected pod in vain, because the node that it runs as has become STRICT.
+func (s *survey) refused(ctx context.Context, pod *corev1.Pod) ([]inject.Asked, error) {
+	if len(inject.AskedPorts(pod)) == 0 {
+		return nil, nil
+	}
+	o, known := s.objects[pod.Namespace]
+	if !known {
+		var err error
+		if o, err = readObjects(ctx, s.client, pod.Namespace); err != nil {
+			return nil, err
+		}
+		s.objects[pod.Namespace] = o
+	}
+	return refusedNow(pod, o), nil
+}
+
+// refusedNow lists what the listeners of the node that selects an injected pod refuse to kubelet and Prometheus.
+func refusedNow(pod *corev1.Pod, o inject.Objects) []inject.Asked {
+	d := inject.Decide(pod, o)
+	if d.Outcome != inject.Injected || d.Target.Node == nil {
+		return nil
+	}
+	return inject.Refused(pod, d.Target.Node)
+}
+
+// refusal says what is refused, and how that is avoided another time.
+func refusal(list []inject.Asked) string {
+	clauses := make([]string, len(list))
+	for i, a := range list {
+		clauses[i] = a.String()
+	}
+	return strings.Join(clauses, ", ") + ": the listener is STRICT now and refuses that (" + inTime + ")"
+}
+
+// inTime is the advice for the next listener.
+const inTime = "before the next listener becomes STRICT, set annotation aftermesh.dev/rewrite-probes to enabled and restart"
 
 // difference says what a new pod would have otherwise.
 func difference(has, want inject.Status) string {

@@ -2,6 +2,7 @@ package cni
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/kubernetes"
@@ -23,7 +25,7 @@ type Watcher struct {
 	Client    kubernetes.Interface
 	Node      string
 	RecordDir string
-	// Delete makes an end of such pods, so that their controllers make them anew; otherwise an event on the pod says so.
+	// Delete makes an end of such pods that have a controller, which makes them anew; the others are only told by an event.
 	Delete bool
 	Log    logr.Logger
 
@@ -44,7 +46,7 @@ func (w *Watcher) Run(ctx context.Context, every time.Duration) {
 	}
 }
 
-// Look goes through the pods once. Each is told once.
+// Look goes through the pods once. Each is told once, and deleted until it goes. What fails for one pod does not stop the others.
 func (w *Watcher) Look(ctx context.Context) error {
 	pods, err := w.Client.CoreV1().Pods("").List(ctx, metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", w.Node).String(),
@@ -52,6 +54,7 @@ func (w *Watcher) Look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	told := map[string]bool{}
 	for i := range pods.Items {
 		p := &pods.Items[i]
@@ -61,21 +64,34 @@ func (w *Watcher) Look(ctx context.Context) error {
 		if _, err := os.Stat(filepath.Join(w.RecordDir, string(p.UID))); err == nil {
 			continue
 		}
-		told[string(p.UID)] = true
-		if w.told[string(p.UID)] {
-			continue
+		deleted := w.Delete && metav1.GetControllerOf(p) != nil
+		if !w.told[string(p.UID)] {
+			if err := w.tell(ctx, p, deleted); err != nil {
+				errs = append(errs, err)
+				continue
+			}
 		}
-		if err := w.tell(ctx, p); err != nil {
-			return err
+		told[string(p.UID)] = true
+		if deleted {
+			errs = append(errs, w.end(ctx, p))
 		}
 	}
 	w.told = told
-	return nil
+	return errors.Join(errs...)
 }
 
-func (w *Watcher) tell(ctx context.Context, p *corev1.Pod) error {
-	remedy := "delete it, its controller makes it anew"
-	if w.Delete {
+// end deletes a pod unless it is another one by now.
+func (w *Watcher) end(ctx context.Context, p *corev1.Pod) error {
+	err := w.Client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return fmt.Errorf("delete pod %s/%s: %w", p.Namespace, p.Name, err)
+}
+
+func (w *Watcher) tell(ctx context.Context, p *corev1.Pod, deleted bool) error {
+	remedy := "delete it, and make it anew"
+	if deleted {
 		remedy = "it is deleted, its controller makes it anew"
 	}
 	now := metav1.NewMicroTime(time.Now())
@@ -91,9 +107,6 @@ func (w *Watcher) tell(ctx context.Context, p *corev1.Pod) error {
 	if _, err := w.Client.EventsV1().Events(p.Namespace).Create(ctx, event, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("write an event for pod %s/%s: %w", p.Namespace, p.Name, err)
 	}
-	w.Log.Info("Pod without redirection", "namespace", p.Namespace, "pod", p.Name, "deleted", w.Delete)
-	if !w.Delete {
-		return nil
-	}
-	return w.Client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
+	w.Log.Info("Pod without redirection", "namespace", p.Namespace, "pod", p.Name, "deleted", deleted)
+	return nil
 }

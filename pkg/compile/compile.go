@@ -26,12 +26,21 @@ type Result struct {
 	Names map[mesh.Object]Place
 	// Outside are the pods that run without a proxy although they should have one, sorted by namespace and name.
 	Outside []Outsider
+	// Refused are the pods that are asked in clear text what their listeners take by TLS only, sorted by namespace and name.
+	Refused []Refused
 }
 
 // Outsider is a pod outside of the mesh. Object is the node or gateway that selects it, empty if none does.
 type Outsider struct {
 	Pod    *Pod
 	Object mesh.Object
+}
+
+// Refused is a pod whose probes or scrapes do not pass its listeners. Object is the node that it runs as, Ports are those asked.
+type Refused struct {
+	Pod    *Pod
+	Object mesh.Object
+	Ports  []uint32
 }
 
 // Place is the mesh and the effective name of an object.
@@ -157,6 +166,7 @@ type builder struct {
 	groupOf     map[types.NamespacedName]*meshv1beta2.BackendGroup
 	policies    policies
 	outside     []Outsider
+	refused     []Refused
 	// issued are the listener certificates that the mesh's own authority stands in for, by workload.
 	issued map[mesh.WorkloadID]mesh.Object
 	// alike are the meshes in which two services may stand for one host.
@@ -220,7 +230,10 @@ func (b *builder) seal() *Result {
 	slices.SortFunc(m.Groups, func(x, y *mesh.Group) int { return cmp.Compare(x.ID, y.ID) })
 	slices.SortFunc(m.Proxies, func(x, y mesh.Proxy) int { return cmp.Compare(x.ID, y.ID) })
 	slices.SortFunc(b.problems, mesh.Problem.Compare)
-	return &Result{Model: m, Problems: slices.Compact(b.problems), Names: b.names, Certificates: b.certificateRequests(), Outside: b.outside}
+	slices.SortFunc(b.refused, func(x, y Refused) int { return comparePods(x.Pod, y.Pod) })
+	return &Result{
+		Model: m, Problems: slices.Compact(b.problems), Names: b.names, Certificates: b.certificateRequests(), Outside: b.outside, Refused: b.refused,
+	}
 }
 
 // fingerprintWorkload covers the workload's own settings, its services by their fingerprints, and the settings of every

@@ -40,6 +40,7 @@ func (b *builder) assignMembers() {
 		if w == nil {
 			continue
 		}
+		b.findRefused(p, w)
 		id := b.group(w, profileOf(p))
 		b.members[p.UID] = id
 		b.proxies = append(b.proxies, mesh.Proxy{

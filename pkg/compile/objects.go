@@ -122,6 +122,8 @@ type Pod struct {
 	Profile meshv1beta2.Profile
 	// Injection is the pod's own word about injection, the annotation LabelInject; empty without one.
 	Injection string
+	// Asked are the redirected ports that kubelet or Prometheus asks in clear text, sorted.
+	Asked []uint32
 	// Exempt pods get no proxy whatever selects them; HasEnvoy says that the pod has a container of that name.
 	Exempt, HasEnvoy bool
 }

@@ -51,6 +51,24 @@ func (b *builder) gatewayFor(p *Pod) mesh.Object {
 	return mesh.Object{}
 }
 
-func compareOutsiders(x, y Outsider) int {
-	return cmp.Or(cmp.Compare(x.Pod.Namespace, y.Pod.Namespace), cmp.Compare(x.Pod.Name, y.Pod.Name), cmp.Compare(x.Pod.UID, y.Pod.UID))
+func compareOutsiders(x, y Outsider) int { return comparePods(x.Pod, y.Pod) }
+
+func comparePods(x, y *Pod) int {
+	return cmp.Or(cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Name, y.Name), cmp.Compare(x.UID, y.UID))
+}
+
+// findRefused notes a running pod of w that is asked in clear text on a port whose listener is STRICT.
+func (b *builder) findRefused(p *Pod, w *mesh.Workload) {
+	if !p.Running || p.Terminating {
+		return
+	}
+	out := Refused{Pod: p, Object: w.Object}
+	for _, port := range p.Asked {
+		if slices.ContainsFunc(w.Listeners, func(l *mesh.Listener) bool { return l.Port == port && l.TLS != nil && !l.TLS.Permissive }) {
+			out.Ports = append(out.Ports, port)
+		}
+	}
+	if len(out.Ports) > 0 {
+		b.refused = append(b.refused, out)
+	}
 }

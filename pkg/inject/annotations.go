@@ -66,6 +66,8 @@ type request struct {
 	// image and concurrency are empty and 0 unless the pod has its own.
 	image       string
 	concurrency int
+	// region and zone are the labels that say where the pod runs, as its author wrote them.
+	region, zone string
 }
 
 // readAnnotations checks what the pod's annotations ask for. The error is a Denial that names the annotation.
@@ -80,6 +82,10 @@ func readAnnotations(pod *corev1.Pod, c Config) (request, error) {
 		sds:       c.SDS && a[annotationSDS] != "disabled",
 		preview:   c.Preview,
 		keepImage: strings.EqualFold(a[annotationSkipImage], "enabled"),
+	}
+	// A pod that is made for a certain node has that node's labels already when the webhook sees it. They are nobody's wish.
+	if pod.Spec.NodeName == "" {
+		r.region, r.zone = pod.Labels[corev1.LabelTopologyRegion], pod.Labels[corev1.LabelTopologyZone]
 	}
 	if value, ok := a[annotationCNI]; ok {
 		r.cni = strings.EqualFold(value, "enabled")

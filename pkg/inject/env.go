@@ -42,6 +42,16 @@ func (v variables) field(name, path string) {
 	}}
 }
 
+// label makes a variable follow a label of the pod, which Kubernetes sets when it binds the pod to a node; a value that the pod was
+// made with stays. Without the label the variable is empty.
+func (v variables) label(name, key, own string) {
+	if own != "" {
+		v.set(name, own)
+		return
+	}
+	v.field(name, "metadata.labels['"+key+"']")
+}
+
 // address is a text, or the node's address when the setting asks for that.
 func (v variables) address(name, value string) {
 	if value == hostIPReference {
@@ -92,6 +102,8 @@ func managedVariables(t Target, c Config, r request, xrayRate string) variables 
 	v.field("AFTERMESH_POD_IPS", "status.podIPs")
 	v.field("AFTERMESH_NODE_NAME", "spec.nodeName")
 	v.field("AFTERMESH_HOST_IP", "status.hostIP")
+	v.label("AFTERMESH_REGION", corev1.LabelTopologyRegion, r.region)
+	v.label("AFTERMESH_ZONE", corev1.LabelTopologyZone, r.zone)
 	return v
 }
 

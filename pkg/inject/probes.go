@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -23,15 +22,6 @@ const (
 	probePort = 15020
 	// healthCheck is what kubelet calls in a gRPC probe; which service it means stands inside the message.
 	healthCheck = "/grpc.health.v1.Health/Check"
-)
-
-// Kinds of probes and hooks, as they stand in paths and in Originals.
-const (
-	liveness  = "liveness"
-	readiness = "readiness"
-	startup   = "startup"
-	postStart = "postStart"
-	preStop   = "preStop"
 )
 
 // passage rewrites a pod so that kubelet and Prometheus pass the listeners that would refuse them.
@@ -95,33 +85,19 @@ func (p *passage) container(c *corev1.Container, early bool) {
 	if c.Name == initContainer || c.Name == xrayContainer {
 		return
 	}
-	for _, probe := range []struct {
-		kind  string
-		probe *corev1.Probe
-	}{{liveness, c.LivenessProbe}, {readiness, c.ReadinessProbe}, {startup, c.StartupProbe}} {
-		if probe.probe == nil {
-			continue
+	for kind, probe := range handlers(c) {
+		timeout := time.Duration(max(1, probe.TimeoutSeconds)) * time.Second
+		if isHook(kind) {
+			timeout = 0
 		}
-		timeout := time.Duration(max(1, probe.probe.TimeoutSeconds)) * time.Second
-		p.handler(c, probe.kind, &probe.probe.ProbeHandler, timeout, early && probe.kind == startup)
-	}
-	if c.Lifecycle == nil {
-		return
-	}
-	for _, hook := range []struct {
-		kind string
-		hook *corev1.LifecycleHandler
-	}{{postStart, c.Lifecycle.PostStart}, {preStop, c.Lifecycle.PreStop}} {
-		if hook.hook != nil {
-			p.handler(c, hook.kind, &corev1.ProbeHandler{HTTPGet: hook.hook.HTTPGet}, 0, early && hook.kind == postStart)
-		}
+		p.handler(c, kind, &probe.ProbeHandler, timeout, early && atStart(kind))
 	}
 }
 
 // handler rewrites one probe or hook in place if its port needs it. One that must succeed before the proxy starts stays: it
 // meets no redirection yet.
 func (p *passage) handler(c *corev1.Container, kind string, h *corev1.ProbeHandler, timeout time.Duration, early bool) {
-	port := p.portOf(c, h)
+	port := portOf(c, h)
 	if !slices.Contains(p.ports, port) {
 		return
 	}
@@ -131,8 +107,8 @@ func (p *passage) handler(c *corev1.Container, kind string, h *corev1.ProbeHandl
 		return
 	}
 	p.originals.Probes[c.Name+"/"+kind] = *h.DeepCopy()
+	tls := p.ownTLS(port, asksWithTLS(h))
 	if h.GRPC != nil {
-		tls := p.ownTLS(port, ptr.Deref(h.GRPC.Mode, corev1.GRPCProbeModePlaintext) == corev1.GRPCProbeModeTLS)
 		h.GRPC.Port, h.GRPC.Mode = int32(p.grpc(port, tls, timeout)), nil
 		return
 	}
@@ -140,7 +116,7 @@ func (p *passage) handler(c *corev1.Container, kind string, h *corev1.ProbeHandl
 	forward := bootstrap.Forward{
 		Listen: probePort, Methods: []string{http.MethodGet, http.MethodHead}, Path: "/probe/" + c.Name + "/" + kind,
 		Host: hostHeader(get), Port: port, Target: requestURI(get.Path), Timeout: timeout,
-		TLS: p.ownTLS(port, get.Scheme == corev1.URISchemeHTTPS), HTTP2: ptr.Deref(get.Protocol, "") == corev1.HTTPProtocolHTTP2,
+		TLS: tls, HTTP2: ptr.Deref(get.Protocol, "") == corev1.HTTPProtocolHTTP2,
 	}
 	p.forwards = append(p.forwards, forward)
 	get.Path, get.Port, get.Scheme = forward.Path, intstr.FromInt32(probePort), corev1.URISchemeHTTP
@@ -156,39 +132,6 @@ func (p *passage) ownTLS(port uint16, asked bool) bool {
 		return int(l.PortMapping.Port) == int(port) && l.PortMapping.Protocol != meshv1beta2.ProtocolTCP &&
 			l.TLS != nil && l.TLS.Mode != meshv1beta2.TLSModeDisabled
 	})
-}
-
-// title is how messages name a kind.
-func title(kind string) string {
-	if kind == postStart || kind == preStop {
-		return kind + " hook"
-	}
-	return kind + " probe"
-}
-
-// portOf is the port of the pod that kubelet asks; 0 if it asks nothing that can be forwarded: another host, a port that is not
-// known, a command, or whether a TCP connection can be made.
-func (p *passage) portOf(c *corev1.Container, h *corev1.ProbeHandler) uint16 {
-	switch {
-	case h.GRPC != nil:
-		return uint16(h.GRPC.Port)
-	case h.HTTPGet == nil || h.HTTPGet.Host != "":
-		return 0
-	case h.HTTPGet.Port.Type == intstr.Int:
-		return uint16(h.HTTPGet.Port.IntVal)
-	}
-	name := h.HTTPGet.Port.StrVal
-	for _, declared := range c.Ports {
-		if declared.Name == name {
-			return uint16(declared.ContainerPort)
-		}
-	}
-	// Kubelet takes a number in quotes for a number.
-	number, err := strconv.ParseUint(name, 10, 16)
-	if err != nil {
-		return 0
-	}
-	return uint16(number)
 }
 
 // grpc returns the port that forwards calls for the health of an application's port. There is one for each, because such a
@@ -244,20 +187,11 @@ func (p *passage) conflict() error {
 	return nil
 }
 
-// Annotations by which Prometheus finds what to scrape. Source: the example configuration that comes with Prometheus.
-const (
-	annotationScrape       = "prometheus.io/scrape"
-	annotationScrapePort   = "prometheus.io/port"
-	annotationScrapePath   = "prometheus.io/path"
-	annotationScrapeScheme = "prometheus.io/scheme"
-	defaultScrapePath      = "/metrics"
-)
-
 // scrape leads Prometheus past the listener of the port that the pod's annotations name.
 func (p *passage) scrape() {
 	a := p.pod.Annotations
-	port, err := strconv.ParseUint(a[annotationScrapePort], 10, 16)
-	if a[annotationScrape] != "true" || err != nil || !slices.Contains(p.ports, uint16(port)) {
+	port := scrapedPort(a)
+	if !slices.Contains(p.ports, port) {
 		return
 	}
 	path := a[annotationScrapePath]
@@ -268,7 +202,7 @@ func (p *passage) scrape() {
 	written := map[string]string{annotationScrapePort: fmt.Sprint(probePort), annotationScrapePath: fmt.Sprintf("/metrics/%d%s", port, path)}
 	forward := bootstrap.Forward{
 		Listen: probePort, Methods: []string{http.MethodGet}, Path: escape(written[annotationScrapePath]), AnyQuery: true,
-		Port: uint16(port), Target: escape(path),
+		Port: port, Target: escape(path),
 	}
 	if strings.EqualFold(a[annotationScrapeScheme], "https") {
 		forward.TLS = p.ownTLS(forward.Port, true)

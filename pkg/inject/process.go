@@ -50,7 +50,7 @@ func oursToStart(args []string) bool {
 // file is the bootstrap as a file that several pods may share: nothing in it is replaced per pod.
 func (t tuning) file() (string, error) {
 	s := t.settings
-	s.Metadata = nil
+	s.Metadata, s.Locality = nil, bootstrap.Locality{}
 	b, err := bootstrap.New(s)
 	if err != nil {
 		return "", err

@@ -44,6 +44,7 @@ func tune(pod *corev1.Pod, t Target, c Config, r request, user map[string]string
 			"pod": bootstrap.PodName, "namespace": bootstrap.PodNamespace, "podUid": bootstrap.PodUID,
 			"podIPs": bootstrap.PodIPs, "nodeName": bootstrap.NodeName, "controllerVersion": c.Version,
 		},
+		Locality:     bootstrap.Locality{Region: bootstrap.Region, Zone: bootstrap.Zone},
 		IPFamilies:   c.IPFamilies,
 		ControlPlane: controlPlane(pod, c),
 		Admin:        bootstrap.Admin{Port: c.AdminPort, Pipe: runPath + "/admin.sock", Open: c.AdminOpen},

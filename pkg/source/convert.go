@@ -29,6 +29,7 @@ func convertPod(p *corev1.Pod) podRow {
 		Running:     p.Status.Phase == corev1.PodRunning,
 		Node:        p.Annotations[meshv1beta2.AnnotationNode],
 		Injection:   p.Annotations[meshv1beta2.LabelInject],
+		Asked:       inject.ClearPorts(p),
 		Exempt:      inject.Exempt(p), HasEnvoy: inject.HasEnvoy(p),
 	}
 	for _, ip := range p.Status.PodIPs {

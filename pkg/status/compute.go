@@ -57,6 +57,7 @@ type remembered struct {
 	place    compile.Place
 	routes   []string
 	outside  []string
+	refused  []string
 	tally    tally
 	// kept is the generation that is served in place of the current one; 0 if none.
 	kept    int64
@@ -70,7 +71,7 @@ func (c *Computer) Compute(in Input) []*Desired {
 	out := make([]*Desired, 0, len(c.last))
 	for o := range in.Objects.All() {
 		id := mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
-		now := remembered{object: o, problems: p.problems[id], place: in.Result.Names[id], routes: p.routes[id], outside: p.outside[id], tally: p.count(id), kept: in.Result.Kept[id]}
+		now := remembered{object: o, problems: p.problems[id], place: in.Result.Names[id], routes: p.routes[id], outside: p.outside[id], refused: p.refused[id], tally: p.count(id), kept: in.Result.Kept[id]}
 		if was := c.last[id]; was != nil && was.equal(&now) {
 			next[id] = was
 		} else {
@@ -85,7 +86,8 @@ func (c *Computer) Compute(in Input) []*Desired {
 }
 
 func (r *remembered) equal(s *remembered) bool {
-	return r.object == s.object && r.kept == s.kept && r.tally == s.tally && r.place == s.place && slices.Equal(r.problems, s.problems) && slices.Equal(r.routes, s.routes) && slices.Equal(r.outside, s.outside)
+	return r.object == s.object && r.kept == s.kept && r.tally == s.tally && r.place == s.place && slices.Equal(r.problems, s.problems) && slices.Equal(r.routes, s.routes) && slices.Equal(r.outside, s.outside) &&
+		slices.Equal(r.refused, s.refused)
 }
 
 // status says what is true about the object.
@@ -101,7 +103,7 @@ func (r *remembered) status(id mesh.Object, arn ARN) *Desired {
 		accepted, resolved, programmed, ready(accepted, resolved, programmed), active(r.object, r.problems, r.kept != 0),
 	}}
 	if id.Kind == "VirtualNode" || id.Kind == "VirtualGateway" {
-		d.Conditions = append(d.Conditions, injected(id.Namespace, r.outside))
+		d.Conditions = append(d.Conditions, injected(id.Namespace, r.outside, r.refused))
 	}
 	for i := range d.Conditions {
 		d.Conditions[i].ObservedGeneration = r.object.GetGeneration()
@@ -167,18 +169,29 @@ func programmed(id mesh.Object, problems []mesh.Problem, t tally) meshv1beta2.Co
 	}
 }
 
-// injected says which pods run without a proxy.
-func injected(namespace string, outside []string) meshv1beta2.Condition {
-	if len(outside) == 0 {
+// injected says which pods run without a proxy, or else with probes that their listeners refuse.
+func injected(namespace string, outside, refused []string) meshv1beta2.Condition {
+	switch {
+	case len(outside) > 0:
+		return condition(meshv1beta2.ConditionInjected, false, meshv1beta2.ReasonPodsOutside,
+			fmt.Sprintf("pods that run without a proxy: %s; restart them: aftermesh restart -n %s --outside", first(outside), namespace))
+	case len(refused) > 0:
+		return condition(meshv1beta2.ConditionInjected, false, meshv1beta2.ReasonProbesRefused,
+			fmt.Sprintf("pods whose probes or scrapes ask, in clear text, a port whose listener is STRICT now and refuses them: %s; restart them: aftermesh restart -n %s --outdated",
+				first(refused), namespace))
+	default:
 		return condition(meshv1beta2.ConditionInjected, true, meshv1beta2.ReasonInjected, "")
 	}
+}
+
+// first lists the first pods, and how many there are.
+func first(pods []string) string {
 	const shown = 5
-	list := strings.Join(outside[:min(shown, len(outside))], ", ")
-	if len(outside) > shown {
+	list := strings.Join(pods[:min(shown, len(pods))], ", ")
+	if len(pods) > shown {
 		list += ", …"
 	}
-	return condition(meshv1beta2.ConditionInjected, false, meshv1beta2.ReasonPodsOutside,
-		fmt.Sprintf("pods that run without a proxy: %s (%d in all); restart them: aftermesh restart -n %s --outside", list, len(outside), namespace))
+	return fmt.Sprintf("%s (%d in all)", list, len(pods))
 }
 
 // ready sums the others up; the first that is not true gives reason and message.

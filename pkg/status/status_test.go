@@ -93,6 +93,32 @@ func TestConditionsTellTheTruth(t *testing.T) {
 	}
 }
 
+func TestInjectedNamesPods(t *testing.T) {
+	t.Parallel()
+	pods := []*compile.Pod{{Name: "p1"}, {Name: "p2"}}
+	outside := []compile.Outsider{{Pod: pods[0], Object: nodeID}}
+	refused := []compile.Refused{{Pod: pods[0], Object: nodeID, Ports: []uint32{8080, 9090}}, {Pod: pods[1], Object: nodeID, Ports: []uint32{8080}}}
+	for _, c := range []struct {
+		name    string
+		outside []compile.Outsider
+		refused []compile.Refused
+		want    string
+	}{
+		{"all is well", nil, nil, "True/Injected "},
+		{"a pod is outside", outside, nil, "False/PodsOutside pods that run without a proxy: p1 (1 in all); restart them: aftermesh restart -n ns --outside"},
+		{"probes are refused", nil, refused, "False/ProbesRefused pods whose probes or scrapes ask, in clear text, a port whose listener is STRICT now and refuses them: " +
+			"p1 (8080, 9090), p2 (8080) (2 in all); restart them: aftermesh restart -n ns --outdated"},
+		{"a pod outside is worse", outside, refused, "False/PodsOutside pods that run without a proxy: p1 (1 in all); restart them: aftermesh restart -n ns --outside"},
+	} {
+		in := input(nil, nil)
+		in.Result.Outside, in.Result.Refused = c.outside, c.refused
+		got := meshv1beta2.FindCondition(new(Computer).Compute(in)[0].Conditions, meshv1beta2.ConditionInjected)
+		if text := string(got.Status) + "/" + got.Reason + " " + got.Message; text != c.want {
+			t.Errorf("%s: %q, want %q", c.name, text, c.want)
+		}
+	}
+}
+
 func TestMergeChangesWhatDiffersOnly(t *testing.T) {
 	t.Parallel()
 	all := map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 9}}

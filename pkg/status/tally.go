@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
@@ -31,15 +32,21 @@ type pass struct {
 	routes map[mesh.Object][]string
 	// outside are the names of the pods of each node or gateway that run without a proxy.
 	outside map[mesh.Object][]string
+	// refused are those whose probes the listeners refuse, with the ports.
+	refused map[mesh.Object][]string
 }
 
 func newPass(in Input) *pass {
-	p := &pass{in: in, problems: map[mesh.Object][]mesh.Problem{}, groups: map[string]*group{}, routes: map[mesh.Object][]string{}, outside: map[mesh.Object][]string{}}
+	p := &pass{in: in, problems: map[mesh.Object][]mesh.Problem{}, groups: map[string]*group{}, routes: map[mesh.Object][]string{}, outside: map[mesh.Object][]string{}, refused: map[mesh.Object][]string{}}
 	for _, f := range in.Result.Problems {
 		p.problems[f.Object] = append(p.problems[f.Object], f)
 	}
 	for _, x := range in.Result.Outside {
 		p.outside[x.Object] = append(p.outside[x.Object], x.Pod.Name)
+	}
+	for _, x := range in.Result.Refused {
+		ports := strings.ReplaceAll(strings.Trim(fmt.Sprint(x.Ports), "[]"), " ", ", ")
+		p.refused[x.Object] = append(p.refused[x.Object], fmt.Sprintf("%s (%s)", x.Pod.Name, ports))
 	}
 	for _, x := range in.Result.Model.Proxies {
 		if !x.Counted {

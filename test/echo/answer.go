@@ -41,8 +41,9 @@ type echo struct {
 	mu    sync.Mutex
 	state string // what gRPC's Set stored
 	seen  int    // requests that reached this instance
-	force int    // status to answer with instead, 0 for none
-	ill   bool   // what rules with Fault remember
+	paths map[string]int
+	force int  // status to answer with instead, 0 for none
+	ill   bool // what rules with Fault remember
 	conns map[string]*grpc.ClientConn
 }
 
@@ -55,7 +56,7 @@ func newEcho(c Config) *echo {
 		pod = "unknown"
 	}
 	e := &echo{
-		config: c, pod: pod, state: c.Identity,
+		config: c, pod: pod, state: c.Identity, paths: map[string]int{},
 		http1: &http.Client{Timeout: timeout, Transport: &http.Transport{MaxIdleConnsPerHost: idle}},
 		http2: &http.Client{Timeout: timeout, Transport: h2},
 	}
@@ -84,15 +85,26 @@ func (e *echo) sender(o order.HTTP) *http.Client {
 }
 
 // count notes a request and returns the status it is to be answered with, 0 for the usual one.
-func (e *echo) count() int {
+func (e *echo) count(path string) int {
+	e.note(path)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.seen++
 	return e.force
 }
 
+// note counts a path, unless there are too many to tell apart.
+func (e *echo) note(path string) {
+	const most = 1000
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, known := e.paths[path]; known || len(e.paths) < most {
+		e.paths[path]++
+	}
+}
+
 func (e *echo) answer(w http.ResponseWriter, r *http.Request) {
-	if code := e.count(); code != 0 {
+	if code := e.count(r.URL.Path); code != 0 {
 		w.Header().Set(chainHeader, e.config.Identity)
 		http.Error(w, e.config.Identity, code)
 		return

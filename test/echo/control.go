@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -36,13 +37,13 @@ func (e *echo) control() http.Handler {
 	handle(mux, "/make", func(_ context.Context, o order.Make) order.Seen {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		e.force, e.seen = o.Status, 0
+		e.force, e.seen, e.paths = o.Status, 0, map[string]int{}
 		return order.Seen{}
 	})
 	handle(mux, "/seen", func(context.Context, struct{}) order.Seen {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		return order.Seen{Requests: e.seen}
+		return order.Seen{Requests: e.seen, Paths: maps.Clone(e.paths)}
 	})
 	handle(mux, "/load/start", e.load.start)
 	handle(mux, "/load/mark", func(context.Context, struct{}) order.LoadState { return e.load.mark() })

@@ -107,8 +107,8 @@ func TestAForcedStatusIsAnsweredAndCounted(t *testing.T) {
 	if len(got.Groups) != 1 || got.Groups[0].Status != 503 {
 		t.Errorf("got %+v, expected 503 only", got)
 	}
-	if seen := ask[order.Seen](t, control, "/seen", struct{}{}); seen.Requests != 3 {
-		t.Errorf("%d requests seen, expected 3", seen.Requests)
+	if seen := ask[order.Seen](t, control, "/seen", struct{}{}); seen.Requests != 3 || seen.Paths["/"] != 3 {
+		t.Errorf("seen %+v, expected 3 requests of /", seen)
 	}
 }
 
@@ -153,6 +153,9 @@ func TestGRPCAnswersWithStatusAndMetadata(t *testing.T) {
 	}
 	if got := call("grpc.health.v1.Health", "Check", ""); got.Code != 0 || got.Answer != string(serving) {
 		t.Errorf("health: got %+v", got)
+	}
+	if seen := ask[order.Seen](t, control, "/seen", struct{}{}); seen.Paths["/grpc.health.v1.Health/Check"] != 1 || seen.Paths["/any.Service/Get"] != 2 {
+		t.Errorf("seen %+v", seen)
 	}
 	ask[order.Seen](t, control, "/make", order.Make{Status: 14})
 	if got := call("any.Service", "Get", ""); got.Code != 14 {

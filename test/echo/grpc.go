@@ -57,12 +57,13 @@ func (e *echo) serveGRPC(address string) error {
 			return err
 		}
 		if strings.HasPrefix(method, "/grpc.health.v1.Health/") {
+			e.note(method)
 			return stream.SendMsg(&serving)
 		}
 		if err := stream.SetHeader(metadata.Pairs(chainHeader, e.config.Identity)); err != nil {
 			return err
 		}
-		if code := e.count(); code != 0 {
+		if code := e.count(method); code != 0 {
 			return status.Error(codes.Code(code), e.config.Identity)
 		}
 		out := []byte(e.exchange(method, string(in)))

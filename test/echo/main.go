@@ -35,6 +35,8 @@ type Config struct {
 	// with code 0 otherwise, so that it is a job.
 	First string `json:"first"`
 	Once  bool   `json:"once"`
+	// Control is the port of the orders, for a second instance in a pod; absent: 19999.
+	Control int `json:"control"`
 	// Farewell is what happens after the stop signal.
 	Farewell *Farewell `json:"farewell"`
 }
@@ -78,7 +80,10 @@ type Forward struct {
 const controlPort = 19999
 
 func main() {
-	var c Config
+	if len(os.Args) == 2 && os.Args[1] == "true" {
+		return // what an exec probe runs: the image has no other program
+	}
+	c := Config{Control: controlPort}
 	if raw := os.Getenv("ECHO_CONFIG"); raw != "" {
 		if err := json.Unmarshal([]byte(raw), &c); err != nil {
 			log.Fatalf("ECHO_CONFIG: %v", err)
@@ -98,7 +103,7 @@ func main() {
 	for _, l := range c.Listens {
 		go func() { failed <- e.listen(l) }()
 	}
-	go func() { failed <- serveHTTP(fmt.Sprintf(":%d", controlPort), e.control()) }()
+	go func() { failed <- serveHTTP(fmt.Sprintf(":%d", c.Control), e.control()) }()
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	select {

@@ -145,9 +145,15 @@ func (c *cluster) run(t *testing.T) {
 func (c *cluster) answered(t *testing.T) {
 	t.Helper()
 	c.await(t, "the webhooks answer", func() error {
-		err := c.client.Create(t.Context(), parse(t, `{kind: VirtualNode, metadata: {name: probe, namespace: default}}`), client.DryRunAll)
-		if err == nil || !strings.Contains(err.Error(), "denied the request") {
-			return fmt.Errorf("no denial: %w", err)
+		// One of each configuration: the API server takes them up one by one.
+		for _, m := range []string{
+			`{kind: VirtualNode, metadata: {name: probe, namespace: default}}`,
+			`{kind: Mesh, metadata: {name: probe}, spec: {namespaceSelector: {matchExpressions: [{key: a, operator: Maybe}]}}}`,
+		} {
+			err := c.client.Create(t.Context(), parse(t, m), client.DryRunAll)
+			if err == nil || !strings.Contains(err.Error(), "denied the request") {
+				return fmt.Errorf("no denial of %s: %w", m, err)
+			}
 		}
 		return nil
 	})

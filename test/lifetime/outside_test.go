@@ -3,6 +3,7 @@ package lifetime
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -87,10 +88,13 @@ func TestOutside(t *testing.T) {
 }
 
 // workload is a Deployment with its ReplicaSet; nothing runs here that would make pods of it.
-func (c *cluster) workload(t *testing.T, name string, labels map[string]string) *appsv1.ReplicaSet {
+func (c *cluster) workload(t *testing.T, name string, labels map[string]string, change ...func(*corev1.PodTemplateSpec)) *appsv1.ReplicaSet {
 	t.Helper()
 	selector := &metav1.LabelSelector{MatchLabels: labels}
 	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{ServiceAccountName: "default", Containers: []corev1.Container{{Name: "app", Image: "app"}}}}
+	for _, do := range change {
+		do(&template)
+	}
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}, Spec: appsv1.DeploymentSpec{Replicas: ptr.To[int32](1), Selector: selector, Template: template}}
 	if err := c.client.Create(t.Context(), d); err != nil {
 		t.Fatal(err)
@@ -107,12 +111,20 @@ func (c *cluster) workload(t *testing.T, name string, labels map[string]string) 
 	return r
 }
 
+// merged has the entries of both, those of more over those of base.
+func merged(base, more map[string]string) map[string]string {
+	out := map[string]string{}
+	maps.Copy(out, base)
+	maps.Copy(out, more)
+	return out
+}
+
 // podOf is made and runs as if a kubelet had started it.
 func (c *cluster) podOf(t *testing.T, name string, of *appsv1.ReplicaSet, annotations map[string]string) *corev1.Pod {
 	t.Helper()
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: of.Namespace, Name: name, Labels: of.Spec.Template.Labels, Annotations: annotations,
+			Namespace: of.Namespace, Name: name, Labels: of.Spec.Template.Labels, Annotations: merged(of.Spec.Template.Annotations, annotations),
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: of.Name, UID: of.UID, Controller: ptr.To(true)}},
 		},
 		Spec: *of.Spec.Template.Spec.DeepCopy(),

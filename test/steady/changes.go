@@ -4,8 +4,6 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -18,17 +16,16 @@ func (s *stage) apply(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "steady")
+	return s.applyText(ctx, string(b))
+}
+
+// discard takes the objects of a manifest away again, without waiting until they are gone.
+func (s *stage) discard(ctx context.Context, name string) error {
+	b, err := manifests.ReadFile("manifests/" + name)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		return err
-	}
-	_, err = s.kubectl.Run(ctx, "apply", "-f", path)
-	return err
+	return s.onText(ctx, string(b), "delete", "--ignore-not-found", "--wait=false")
 }
 
 // fresh removes what an earlier run left of a namespace.

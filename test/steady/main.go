@@ -10,7 +10,8 @@
 //
 // Three more scenarios are about the lives of pods: rolling replaces a backend and a gateway ten times each while callers keep their
 // connections, starts runs Jobs whose first act is a request, and farewell lets pods call out after their stop signal. The scenario cni installs
-// the CNI plugin and runs pods that may hold no capabilities.
+// the CNI plugin, runs pods that may hold no capabilities, and repairs one that was there before the plugin. The scenario forms goes through
+// everything about injection that only a kubelet proves; its rows count checks in the place of requests.
 package main
 
 import (
@@ -37,9 +38,10 @@ var scenarios = []struct {
 	name string
 	run  func(*stage, context.Context) error
 }{{"changes", (*stage).changes}, {"flagger", (*stage).flagger}, {"argo", (*stage).argo}, {"quiet", (*stage).quiet},
-	{"rolling", (*stage).rolling}, {"starts", (*stage).starts}, {"farewell", (*stage).farewell}, {"cni", (*stage).cni}}
+	{"rolling", (*stage).rolling}, {"starts", (*stage).starts}, {"farewell", (*stage).farewell}, {"cni", (*stage).cni},
+	{"forms", (*stage).forms}}
 
-const names = "changes, flagger, argo, quiet, rolling, starts, farewell, cni"
+const names = "changes, flagger, argo, quiet, rolling, starts, farewell, cni, forms"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

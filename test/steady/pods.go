@@ -90,6 +90,11 @@ func (s *stage) replace(ctx context.Context, deployment string) error {
 
 // applyText writes manifests to the cluster.
 func (s *stage) applyText(ctx context.Context, text string) error {
+	return s.onText(ctx, text, "apply")
+}
+
+// onText runs a verb of kubectl on manifests.
+func (s *stage) onText(ctx context.Context, text string, verb ...string) error {
 	dir, err := os.MkdirTemp("", "steady")
 	if err != nil {
 		return err
@@ -99,7 +104,7 @@ func (s *stage) applyText(ctx context.Context, text string) error {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return err
 	}
-	_, err = s.kubectl.Run(ctx, "apply", "-f", path)
+	_, err = s.kubectl.Run(ctx, append(verb, "-f", path)...)
 	return err
 }
 

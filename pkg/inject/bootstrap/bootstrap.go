@@ -84,6 +84,9 @@ func (w *writer) structure(fields map[string]any) *structpb.Struct {
 
 func (w *writer) node() *corev3.Node {
 	n := &corev3.Node{Id: w.settings.NodeID, Cluster: or(w.settings.NodeCluster, w.settings.NodeID)}
+	if l := w.settings.Locality; l != (Locality{}) {
+		n.Locality = &corev3.Locality{Region: l.Region, Zone: l.Zone}
+	}
 	if len(w.settings.Metadata) > 0 {
 		facts := make(map[string]any, len(w.settings.Metadata))
 		for name, value := range w.settings.Metadata {

@@ -16,7 +16,7 @@ const (
 )
 
 // References to variables of the container that Kubernetes replaces in its arguments. The injector defines them by the
-// downward API. Their values are host names, addresses and UIDs, which need no quoting in JSON.
+// downward API. Their values are host names, addresses, UIDs and values of labels, which need no quoting in JSON.
 const (
 	PodName      = "$(AFTERMESH_POD_NAME)"
 	PodNamespace = "$(AFTERMESH_POD_NAMESPACE)"
@@ -24,6 +24,8 @@ const (
 	PodIPs       = "$(AFTERMESH_POD_IPS)"
 	NodeName     = "$(AFTERMESH_NODE_NAME)"
 	HostIP       = "$(AFTERMESH_HOST_IP)"
+	Region       = "$(AFTERMESH_REGION)"
+	Zone         = "$(AFTERMESH_ZONE)"
 )
 
 // Settings is all that the bootstrap of one workload depends on. The zero value of a field leaves its part out unless its
@@ -35,6 +37,8 @@ type Settings struct {
 	NodeCluster string
 	// Metadata goes under node.metadata.appmesh, for logs and dumps only.
 	Metadata map[string]string
+	// Locality is where the proxy runs. An empty text in it is the same to Envoy as none.
+	Locality Locality
 	// IPFamilies of the pod: "4", "6" or "46"; empty means "4".
 	IPFamilies string
 
@@ -58,6 +62,9 @@ type Settings struct {
 	// RequestsPerIOCycle bounds the requests that one connection may start per turn. Zero: Envoy's default, no bound.
 	RequestsPerIOCycle int
 }
+
+// Locality is a place in the topology of a cluster, in the words of its nodes' labels.
+type Locality struct{ Region, Zone string }
 
 // ControlPlane is where and how the ADS stream is opened.
 type ControlPlane struct {

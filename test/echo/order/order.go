@@ -77,6 +77,8 @@ type Make struct {
 // Seen counts requests since the last Make.
 type Seen struct {
 	Requests int `json:"requests"`
+	// Paths counts them by path, of gRPC calls the full method; calls for the health of a server count here only.
+	Paths map[string]int `json:"paths"`
 }
 
 // Load orders a load. With Concurrency lanes, all lanes send at the same moments, and a lane that waits for an answer sends

@@ -188,6 +188,7 @@ func settings(t *testing.T, c *controlPlane, folder *credentialFolder) bootstrap
 			"pod": bootstrap.PodName, "namespace": bootstrap.PodNamespace, "podUid": bootstrap.PodUID,
 			"podIPs": bootstrap.PodIPs, "nodeName": bootstrap.NodeName,
 		},
+		Locality: bootstrap.Locality{Region: bootstrap.Region, Zone: bootstrap.Zone},
 		ControlPlane: bootstrap.ControlPlane{
 			Host: "127.0.0.1", Port: c.port, ServerName: serverName, CA: c.ca,
 			CredentialDir: folder.path, CredentialFile: folder.file("credential.json"),

@@ -59,6 +59,12 @@ func root(t *testing.T) string {
 // argument is the bootstrap as Envoy gets it: rendered as a container's argument and expanded as Kubernetes does.
 func argument(t *testing.T, s bootstrap.Settings) string {
 	t.Helper()
+	return argumentIn(t, s, "", "")
+}
+
+// argumentIn is the same in a pod with labels for region and zone; without them the variables are empty.
+func argumentIn(t *testing.T, s bootstrap.Settings, region, zone string) string {
+	t.Helper()
 	b, err := bootstrap.New(s)
 	if err != nil {
 		t.Fatalf("bootstrap: %v", err)
@@ -70,6 +76,7 @@ func argument(t *testing.T, s bootstrap.Settings) string {
 	return expand(text, map[string]string{
 		"AFTERMESH_POD_NAME": "front-0", "AFTERMESH_POD_NAMESPACE": "demo", "AFTERMESH_POD_UID": "0d1e",
 		"AFTERMESH_POD_IPS": "10.0.1.7,fd00::7", "AFTERMESH_NODE_NAME": "n1", "AFTERMESH_HOST_IP": "127.0.0.1",
+		"AFTERMESH_REGION": region, "AFTERMESH_ZONE": zone,
 	})
 }
 
