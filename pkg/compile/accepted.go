@@ -14,7 +14,7 @@ import (
 // A fault that both have came from outside, for example a referent that vanished: then the current one is served, with the
 // fallbacks that go with the fault, and edits of other fields take effect.
 func (c *Compiler) keepAccepted(in *Objects, r *Result) *Result {
-	accepted := acceptedOf(in)
+	accepted, current := acceptedOf(in), r.Certificates
 	kept, own, passed := map[mesh.Object]meshv1beta2.Object{}, map[mesh.Object][]mesh.Problem{}, map[mesh.Object]bool{}
 	// What is kept may be at odds with the rest and thus find further candidates. Chains longer than the bound go on with
 	// the fallbacks.
@@ -36,6 +36,7 @@ func (c *Compiler) keepAccepted(in *Objects, r *Result) *Result {
 		}
 		r = after
 	}
+	r.Certificates = both(current, r.Certificates)
 	r.Kept = make(map[mesh.Object]int64, len(kept))
 	r.Problems = slices.DeleteFunc(r.Problems, func(p mesh.Problem) bool { return kept[p.Object] != nil })
 	for id, a := range kept {
@@ -44,6 +45,22 @@ func (c *Compiler) keepAccepted(in *Objects, r *Result) *Result {
 	}
 	slices.SortFunc(r.Problems, mesh.Problem.Compare)
 	return r
+}
+
+// both are the certificates that the current specifications ask for and those that the served ones do. An object may be kept just
+// because the certificate of its current one is not there yet.
+func both(current, served []CertificateRequest) []CertificateRequest {
+	out := slices.Clone(served)
+	for _, r := range current {
+		i := slices.IndexFunc(out, func(x CertificateRequest) bool { return x.Workload == r.Workload })
+		if i < 0 {
+			out = append(out, r)
+			continue
+		}
+		out[i].DNS = slices.Compact(slices.Sorted(slices.Values(slices.Concat(out[i].DNS, r.DNS))))
+	}
+	slices.SortFunc(out, func(x, y CertificateRequest) int { return x.Object.Compare(y.Object) })
+	return out
 }
 
 // tryAccepted compiles with the accepted specifications of kept and fresh objects, and moves those that are not better off so

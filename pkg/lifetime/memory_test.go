@@ -98,6 +98,32 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// TestCertificateOfABadUpdate: a listener that begins to encrypt is at fault until its certificate is there. It must be asked for although
+// the node is served as it was.
+func TestCertificateOfABadUpdate(t *testing.T) {
+	t.Parallel()
+	const encrypted = `{portMapping: {port: 8080, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "arn:x"}}}}`
+	memory, compiler := lifetime.Memory{}, compile.Compiler{}
+	leaves := map[mesh.WorkloadID]compile.KeyPair{}
+	for i, step := range []struct{ node, want string }{
+		{nodeWith("a", 1, listener(8080)), ""},
+		{nodeWith("a", 2, encrypted), "a@1 TLSMaterialUnavailable"},
+		{nodeWith("a", 2, encrypted), ""},
+	} {
+		o := read(t, selecting, step.node)
+		o.Certificates.Root, o.Certificates.Leaves = []byte("root"), leaves
+		o = memory.Objects(o)
+		r := compiler.Compile(o)
+		memory.Note(o, r)
+		if got := outcome(r); got != step.want {
+			t.Errorf("step %d: got %q, want %q", i, got, step.want)
+		}
+		for _, c := range r.Certificates {
+			leaves[c.Workload] = compile.KeyPair{Chain: []byte("chain"), Key: []byte("key")}
+		}
+	}
+}
+
 // keptOf returns what the leader stores, as it is read again.
 func keptOf(t *testing.T, o *compile.Objects, r *compile.Result) []meshv1beta2.Object {
 	t.Helper()
