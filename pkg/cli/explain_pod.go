@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -27,7 +28,7 @@ type podAnswer struct {
 	// Refused is what kubelet and Prometheus ask in vain, because the listeners are STRICT; Remedy says what to do about it.
 	Refused []string `json:"refused,omitempty"`
 	Remedy  string   `json:"remedy,omitempty"`
-	// Redirect says what the pod's redirect step does, Port the same of the port that was asked for.
+	// Redirect says what the pod's redirect step does, Port the same of the ports that were asked for.
 	Redirect []string `json:"redirect,omitempty"`
 	Port     []string `json:"port,omitempty"`
 }
@@ -35,19 +36,24 @@ type podAnswer struct {
 func newExplainPod() *cobra.Command {
 	var k kubeFlags
 	var format string
-	var port uint16
+	var numbers []int
 	c := &cobra.Command{
 		Use:   "pod NAMESPACE/POD",
 		Short: "Say why a pod is in the mesh or not, and what redirect does to its connections",
 		Long: `Reads a pod and the objects that decide about it, and says how it was injected, what the webhook would decide about it now and
-why, in the webhook's own words, which probes its listeners refuse, and which connections are redirected. With --port it says what happens to connections of that port.`,
+why, in the webhook's own words, which probes its listeners refuse, and which connections are redirected. With --port it says what happens
+to connections of that port.`,
 		Example: `  aftermesh explain pod shop/front-6d4cf56db6-abcde
-  aftermesh explain pod shop/front-6d4cf56db6-abcde --port 3306`,
+  aftermesh explain pod shop/front-6d4cf56db6-abcde --port 8080,3306`,
 		Args: exactly(1, "a pod as NAMESPACE/POD"),
 		RunE: func(c *cobra.Command, args []string) error {
 			namespace, name, ok := strings.Cut(args[0], "/")
 			if !ok || namespace == "" || name == "" {
 				return usageError{fmt.Errorf("%q is not a pod: expected NAMESPACE/POD", args[0])}
+			}
+			ports, err := tcpPorts(numbers)
+			if err != nil {
+				return err
 			}
 			cfg, _, err := k.load()
 			if err != nil {
@@ -57,7 +63,7 @@ why, in the webhook's own words, which probes its listeners refuse, and which co
 			if err != nil {
 				return err
 			}
-			a, err := explainPod(c.Context(), cl, client.ObjectKey{Namespace: namespace, Name: name}, port)
+			a, err := explainPod(c.Context(), cl, client.ObjectKey{Namespace: namespace, Name: name}, ports)
 			if err != nil {
 				return err
 			}
@@ -69,12 +75,24 @@ why, in the webhook's own words, which probes its listeners refuse, and which co
 		},
 	}
 	k.addContext(c)
-	c.Flags().Uint16Var(&port, "port", 0, "a TCP port to explain")
+	c.Flags().IntSliceVar(&numbers, "port", nil, "TCP ports to explain; repeatable")
 	outputFlag(c, &format, "text", "json", "yaml")
 	return c
 }
 
-func explainPod(ctx context.Context, c client.Client, key client.ObjectKey, port uint16) (*podAnswer, error) {
+// tcpPorts are numbers that are ports.
+func tcpPorts(numbers []int) ([]uint16, error) {
+	var out []uint16
+	for _, n := range numbers {
+		if n < 1 || n > math.MaxUint16 {
+			return nil, usageError{fmt.Errorf("--port: %d is not a port: expected 1 to %d", n, math.MaxUint16)}
+		}
+		out = append(out, uint16(n))
+	}
+	return out, nil
+}
+
+func explainPod(ctx context.Context, c client.Client, key client.ObjectKey, ports []uint16) (*podAnswer, error) {
 	var pod corev1.Pod
 	if err := c.Get(ctx, key, &pod); err != nil {
 		return nil, err
@@ -100,8 +118,8 @@ func explainPod(ctx context.Context, c client.Client, key client.ObjectKey, port
 		if who == inject.CNIPlugin {
 			a.Redirect = append(a.Redirect, "by the CNI plugin of its node")
 		}
-		if port != 0 {
-			a.Port = plan.Port(port)
+		for _, port := range ports {
+			a.Port = append(a.Port, plan.Port(port)...)
 		}
 	}
 	return a, nil

@@ -67,7 +67,8 @@ func TestOutside(t *testing.T) {
 	if code, out := c.aftermesh("restart", "--outside", "--outdated", "-A", "--dry-run"); code != 0 || !strings.Contains(out, "every pod has the proxy that it should have") {
 		t.Errorf("all is well: code %d, %s", code, out)
 	}
-	if code, out := c.aftermesh("explain", "pod", "ns/front-new", "--port", "8080"); code != 0 || !strings.Contains(out, "inbound to port 8080: goes to Envoy at 15000") {
+	if code, out := c.aftermesh("explain", "pod", "ns/front-new", "--port", "8080", "--port", "22"); code != 0 || !strings.Contains(out, "inbound to port 8080: goes to Envoy at 15000") ||
+		!strings.Contains(out, "outbound to port 22: leaves the pod directly") {
 		t.Errorf("explain: code %d, %s", code, out)
 	}
 	c.proxyRuns(t, "front-new", time.Minute)
