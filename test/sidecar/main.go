@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/aftermesh/aftermesh/test/cluster"
@@ -119,7 +120,7 @@ func (l *lab) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg.QPS = -1
+	cfg.QPS, cfg.WarningHandler = -1, rest.NoWarnings{} // about the grace period of pods that are deleted at once
 	l.client, err = kubernetes.NewForConfig(cfg)
 	return err
 }
