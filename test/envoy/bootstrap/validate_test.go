@@ -94,7 +94,7 @@ func TestDollarSignsSurviveTheWayThroughTheContainersArguments(t *testing.T) {
 	s := settings(t, &controlPlane{port: 1, ca: ca}, folder)
 	s.Metadata = map[string]string{"own": bootstrap.PodName, "foreign": "$(HOME) $$(HOME) $ $$ end$"}
 	got := argument(t, s)
-	for _, want := range []string{`"own":"front-0"`, `"foreign":"$(HOME) $$(HOME) $ $$ end$"`, `[0-9]+?\\.(.+?)$"`} {
+	for _, want := range []string{`"own":"front-0"`, `"foreign":"$(HOME) $$(HOME) $ $$ end$"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("argument lacks %s:\n%s", want, got)
 		}
