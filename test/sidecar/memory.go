@@ -22,8 +22,8 @@ const (
 	few, many = 10, 1000
 	// proxies is how many are measured each time; their median counts.
 	proxies = 3
-	// rest is how long a proxy is left alone before it is measured.
-	rest = 20 * time.Second
+	// pause is how long a proxy is left alone before it is measured.
+	pause = 20 * time.Second
 	// growthBar bounds the memory in the big mesh against the small one, stockBar against a stock Envoy.
 	growthBar, stockBar = 1.05, 1.25
 )
@@ -79,7 +79,7 @@ spec:
 	if _, err := l.kubectl.Run(ctx, "-n", namespace, "rollout", "status", "deployment/"+name, "--timeout=120s"); err != nil {
 		return 0, err
 	}
-	time.Sleep(rest)
+	time.Sleep(pause)
 	pods, err := l.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=front"})
 	if err != nil {
 		return 0, err
@@ -149,7 +149,7 @@ func (l *lab) stock(ctx context.Context) (float64, error) {
 			_ = cmd.Process.Kill() // it may have ended already
 			_ = cmd.Wait()
 		}()
-		time.Sleep(rest / proxies)
+		time.Sleep(pause / proxies)
 		size, err := rssAnon(fmt.Sprintf("/proc/%d", cmd.Process.Pid))
 		if err != nil {
 			return 0, err
