@@ -65,12 +65,8 @@ func (w *work) sidecar() error {
 // warnAboutCutOff names init containers whose traffic a CNI plugin redirects to a proxy that starts after them. before says how many
 // init containers are the pod's own.
 func (w *work) warnAboutCutOff(before int) {
-	if !w.request.cni || w.request.initFirst || before == 0 {
+	if !w.request.cni || w.request.initFirst {
 		return
-	}
-	remedy := "remove annotation " + annotationInitFirst
-	if !w.request.native {
-		remedy = "let the proxy be a native sidecar"
 	}
 	var names []string
 	for _, c := range w.pod.Spec.InitContainers[:before] {
@@ -78,6 +74,13 @@ func (w *work) warnAboutCutOff(before int) {
 			break // a later injection of the same pod: what follows is ours, or starts behind it
 		}
 		names = append(names, c.Name)
+	}
+	if len(names) == 0 {
+		return
+	}
+	remedy := "remove annotation " + annotationInitFirst
+	if !w.request.native {
+		remedy = "let the proxy be a native sidecar"
 	}
 	w.report.warn("the CNI plugin redirects the traffic of init containers %s before the proxy runs: they reach nothing but ports and addresses that are left alone; %s",
 		strings.Join(names, ", "), remedy)
