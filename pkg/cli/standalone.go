@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -136,7 +137,7 @@ func (s *standalone) load() error {
 	}
 	files.Objects.Settings.EgressExempt, files.Objects.Settings.BackendGroups = s.exempt, s.groups
 	snap := s.pipeline.Step(&files.Objects)
-	for _, f := range findings(files, snap) {
+	for _, f := range slices.Concat(readFindings(files), problemFindings(files, snap.Result.Problems)) {
 		s.say("%s", f)
 	}
 	for _, err := range snap.Failed {

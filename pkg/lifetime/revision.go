@@ -66,7 +66,7 @@ type Stored struct {
 // ParseRevision reads what Revision wrote. What cannot be read has no Accepted, and is as good as not there.
 func ParseRevision(r *appsv1.ControllerRevision) Stored {
 	out := Stored{Namespace: r.Namespace, Name: r.Name, UID: r.UID}
-	object := newObject(r.Labels[LabelAccepted])
+	object := NewObject(r.Labels[LabelAccepted])
 	if object == nil || json.Unmarshal(r.Data.Raw, object) != nil {
 		return out
 	}
@@ -76,8 +76,8 @@ func ParseRevision(r *appsv1.ControllerRevision) Stored {
 	return out
 }
 
-// newObject returns an empty object of a kind, or nil.
-func newObject(kind string) meshv1beta2.Object {
+// NewObject returns an empty object of a kind, or nil.
+func NewObject(kind string) meshv1beta2.Object {
 	switch kind {
 	case "Mesh":
 		return &meshv1beta2.Mesh{}
