@@ -17,7 +17,7 @@ lint() {
   "$lint" run ./...
 }
 verify() { hack/tools/generate.sh verify && go mod verify >/dev/null; }
-unit() { go test ./api/... ./pkg/... ./controllers/... ./test/cluster/... ./test/corpus/... ./test/echo/... ./test/random/... ./test/fields/... ./test/injection/...; }
+unit() { go test ./api/... ./pkg/... ./controllers/... ./test/cluster/... ./test/corpus/... ./test/echo/... ./test/random/... ./test/fields/... ./test/injection/... ./test/promises/...; }
 apiserver() { devcluster install && go test ./test/apiserver/... && CRDS="${CRDS:-}" go test ./test/crds/... ./test/webhook/... ./test/lifetime/...; }
 attack() { devcluster install && go test -count=1 ./test/attack/...; }
 netns() { devcluster install && devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/netns/... ./test/replicas/...; }
