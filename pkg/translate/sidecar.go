@@ -89,7 +89,7 @@ func outboundInput(g *mesh.Group) *listenerInput {
 }
 
 func tcpChain(name string, port uint32, t mesh.OutboundService, meshName string) chain {
-	c := chain{Name: name, Port: port, Addresses: t.Addresses, StatPrefix: "egress"}
+	c := chain{Name: name, Object: t.Service.Object, Port: port, Addresses: t.Addresses, StatPrefix: "egress"}
 	if len(t.Port.Routes) > 0 {
 		r := t.Port.Routes[0]
 		c.Clusters, c.Idle = r.Targets, r.Timeout.Idle
