@@ -132,6 +132,26 @@ func (k *kube) apply(ctx context.Context, u *unstructured.Unstructured, o metav1
 	return err
 }
 
+// applyAsClient creates or patches one object as kubectl apply does, so that the API server judges unknown fields: it does not for
+// objects applied on its side.
+func (k *kube) applyAsClient(ctx context.Context, u *unstructured.Unstructured, o metav1.PatchOptions) error {
+	r, err := k.resource(u.GroupVersionKind(), u.GetNamespace())
+	if err != nil {
+		return err
+	}
+	_, err = r.Create(ctx, u, metav1.CreateOptions{FieldManager: manager, FieldValidation: o.FieldValidation, DryRun: o.DryRun})
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	b, err := json.Marshal(u)
+	if err != nil {
+		return err
+	}
+	o.FieldManager = manager
+	_, err = r.Patch(ctx, u.GetName(), types.MergePatchType, b, o)
+	return err
+}
+
 // patch changes one object.
 func (k *kube) patch(ctx context.Context, r Ref, kind types.PatchType, validation string, body any) error {
 	c, err := k.byKind(r.Kind, r.Namespace)

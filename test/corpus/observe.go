@@ -112,7 +112,7 @@ func (t *run) checkAdmission(ctx context.Context, c Check) error {
 	if !c.As.IsZero() {
 		options.DryRun = []string{metav1.DryRunAll}
 	}
-	return want.judge(t.kube.apply(ctx, u, options))
+	return want.judge(t.kube.applyAsClient(ctx, u, options))
 }
 
 // document finds the object of an admission check in its file and merges the variant into it.
