@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -187,6 +188,11 @@ func (b *builder) outbound() error {
 	if err := b.listener(outboundInput(b.g)); err != nil {
 		return err
 	}
+	if in := inspectedInput(b.g); in != nil {
+		if err := b.listener(in); err != nil {
+			return err
+		}
+	}
 	for _, p := range b.g.Workload.Outbound {
 		if len(p.HTTP) == 0 {
 			continue
@@ -221,7 +227,7 @@ func (b *builder) outboundRoutes(p *mesh.OutboundPort) error {
 		}
 		if w.Egress.AllowAll {
 			pass := passThroughCluster(w.ID.Mesh)
-			rc.VirtualHosts = append(rc.VirtualHosts, anyHost(passThroughHost, pass, mesh.Timeout{}))
+			rc.VirtualHosts = append(rc.VirtualHosts, anyHost(passThroughHost, pass, unlimitedTime()))
 			needs = append(needs, pass)
 		}
 		return xds.NewResource(name, rc, distinct(needs)...)
@@ -245,6 +251,12 @@ func (b *builder) fixedClusters() error {
 	w := b.g.Workload
 	add := func(name string, build func() (*xds.Resource, error)) error {
 		return b.leaf("fixed", &struct{ Name string }{name}, build)
+	}
+	if slices.ContainsFunc(w.Outbound, func(p *mesh.OutboundPort) bool { return p.Inspect }) {
+		name, path := inspectedCluster(w.ID.Mesh), inspectedPipe(w.ID)
+		if err := b.leaf("pipe", &struct{ Name, Path string }{name, path}, func() (*xds.Resource, error) { return pipeCluster(name, path) }); err != nil {
+			return err
+		}
 	}
 	if len(w.Egress.Exempt) > 0 {
 		name := amazonCluster(w.ID.Mesh)
