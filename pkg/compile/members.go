@@ -10,6 +10,9 @@ import (
 
 // assignMembers puts every injected pod into the group of the node that selects it now. With several nodes the one it was
 // injected as counts if it is among them, else the oldest; with none the pod keeps what it was injected as.
+//
+// What a pod was injected as stands in an annotation, which whoever may write the pod may change. So it only ever chooses among
+// workloads of the pod's own namespace: a pod of another one has no group, and gets no configuration and no key.
 func (b *builder) assignMembers() {
 	byID := make(map[string]*mesh.Workload, len(b.workloads))
 	for _, w := range b.workloads {
@@ -37,7 +40,7 @@ func (b *builder) assignMembers() {
 			continue
 		}
 		w := byID[b.workloadOf(p, selecting[p])]
-		if w == nil {
+		if w == nil || w.Object.Namespace != p.Namespace {
 			continue
 		}
 		b.findRefused(p, w)
