@@ -102,7 +102,7 @@ func (b *builder) compileOutbound(n *node, w *mesh.Workload) {
 		}
 	}
 	for _, p := range w.Outbound {
-		b.shareTCP(n, p)
+		b.sharePort(n, p, w.Egress.AllowAll)
 	}
 	slices.SortFunc(w.Outbound, func(x, y *mesh.OutboundPort) int { return cmp.Compare(x.Port, y.Port) })
 }
@@ -167,30 +167,6 @@ func broader(x, y mesh.Protocol) mesh.Protocol {
 		}
 	}
 	return y
-}
-
-// shareTCP lets several TCP services, or TCP and HTTP ones, use one port as far as the address tells them apart: those with
-// known cluster IPs are matched by these, and one without may have the rest if no HTTP service is there.
-func (b *builder) shareTCP(n *node, p *mesh.OutboundPort) {
-	if len(p.TCP) == 0 || (len(p.HTTP) == 0 && len(p.TCP) == 1) {
-		return
-	}
-	var kept []mesh.OutboundService
-	rest := len(p.HTTP) > 0
-	for _, t := range p.TCP {
-		switch {
-		case len(t.Service.Addresses) > 0:
-			t.Addresses = t.Service.Addresses
-		case !rest:
-			rest = true
-		default:
-			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonPortConflict, Path: "spec.backends",
-				Message: fmt.Sprintf("tcp backend %s is left out: port %d is used by another backend too and no Service with a cluster IP tells them apart; use another port", t.Service.Object, p.Port)})
-			continue
-		}
-		kept = append(kept, t)
-	}
-	p.TCP = kept
 }
 
 // accessLog maps the only kind of sink there is. A path that the proxy's container cannot have is replaced by /dev/stdout,

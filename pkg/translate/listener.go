@@ -8,10 +8,13 @@ import (
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	httpinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
 	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
+	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
@@ -28,7 +31,13 @@ type chain struct {
 	Addresses []string
 	// ServerNames restrict the chain to TLS connections for these names.
 	ServerNames []string
-	StatPrefix  string
+	// Transport restricts the chain to TLS or to clear text, as far as the listener looks; empty takes both.
+	Transport string
+	// OnlyHTTP restricts the chain to what was seen to be HTTP.
+	OnlyHTTP   bool
+	StatPrefix string
+	// Silent chains write no access log: another chain of the proxy does for their connections.
+	Silent bool
 	// Routes names a route configuration and makes the chain speak HTTP; WebSocket upgrades are allowed if said so.
 	Routes    string
 	WebSocket bool
@@ -46,7 +55,9 @@ type chain struct {
 type listenerInput struct {
 	Name, StatPrefix string
 	Port             uint32
-	Outbound         bool
+	// Pipe is the path of a socket in place of addresses with Port; connections come there from the proxy itself.
+	Pipe     string
+	Outbound bool
 	// Direct is true where connections are made to the listener itself; otherwise the redirect step sends them there.
 	Direct    bool
 	Profile   mesh.Profile
@@ -77,7 +88,11 @@ func listener(in *listenerInput) made {
 	var needs []string
 	taken := map[string]bool{}
 	for _, c := range in.Chains {
-		list, err := filterChains(c, logs)
+		written := logs
+		if c.Silent {
+			written = nil
+		}
+		list, err := filterChains(c, written)
 		if err == nil {
 			err = claimMatches(taken, list)
 		}
@@ -148,6 +163,10 @@ func orNone[T any](list []T) []T {
 func bind(l *listenerv3.Listener, in *listenerInput) {
 	p := in.Profile
 	switch {
+	case in.Pipe != "":
+		l.Address = pipeAddress(in.Pipe)
+		l.EnableReusePort = wrapperspb.Bool(false) // pipes have none
+		l.ListenerFiltersTimeout = durationpb.New(inspectTimeout)
 	case in.Outbound && p.IPv4 && p.IPv6:
 		l.Address = socketAddress("127.0.0.1", in.Port)
 		l.AdditionalAddresses = []*listenerv3.AdditionalAddress{{Address: socketAddress("::1", in.Port)}}
@@ -167,6 +186,9 @@ func bind(l *listenerv3.Listener, in *listenerInput) {
 // inspector, which tells TLS from clear text, is always there. It looks at no port on which it would hold a protocol in which the
 // server speaks first: outbound at 443 only, inbound at all ports but clear or strict TCP ones.
 func listenerFilters(in *listenerInput) ([]*listenerv3.ListenerFilter, error) {
+	if in.Pipe != "" {
+		return inspectingFilters()
+	}
 	var filters []*listenerv3.ListenerFilter
 	if !in.Direct {
 		dst, err := pack(&originaldstv3.OriginalDst{})
@@ -199,6 +221,26 @@ func listenerFilters(in *listenerInput) ([]*listenerv3.ListenerFilter, error) {
 	return append(filters, f), nil
 }
 
+// inspectingFilters restore the addresses of a connection and look for TLS, then for HTTP.
+func inspectingFilters() ([]*listenerv3.ListenerFilter, error) {
+	var filters []*listenerv3.ListenerFilter
+	for _, f := range []struct {
+		name   string
+		config proto.Message
+	}{
+		{"envoy.filters.listener.proxy_protocol", &proxyprotocolv3.ProxyProtocol{}},
+		{"envoy.filters.listener.tls_inspector", &inspectorv3.TlsInspector{}},
+		{"envoy.filters.listener.http_inspector", &httpinspectorv3.HttpInspector{}},
+	} {
+		typed, err := pack(f.config)
+		if err != nil {
+			return nil, err
+		}
+		filters = append(filters, &listenerv3.ListenerFilter{Name: f.name, ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: typed}})
+	}
+	return filters, nil
+}
+
 // uninspected matches the ports of TCP chains that need not be told apart; nil if there are none.
 func uninspected(chains []chain) *listenerv3.ListenerFilterChainMatchPredicate {
 	var rules []*listenerv3.ListenerFilterChainMatchPredicate
@@ -227,6 +269,19 @@ func onPort(port uint32) *listenerv3.ListenerFilterChainMatchPredicate {
 
 const httpsPort = 443
 
+// inspectTimeout is how long a client may take until its first bytes. One that waits for the server to speak is passed on then, as one
+// of which nothing is known.
+const inspectTimeout = time.Second
+
+// What listeners tell apart.
+const (
+	transportTLS   = "tls"
+	transportClear = "raw_buffer"
+)
+
+// httpProtocols are what the HTTP inspector sets.
+var httpProtocols = []string{"http/1.0", "http/1.1", "h2c"}
+
 // filterChains returns the chain, or the two of a permissive one: encrypted and clear.
 func filterChains(c chain, logs []*accesslogv3.AccessLog) ([]*listenerv3.FilterChain, error) {
 	clear, err := filterChain(c, logs)
@@ -246,15 +301,20 @@ func filterChains(c chain, logs []*accesslogv3.AccessLog) ([]*listenerv3.FilterC
 		return nil, fmt.Errorf("clone chain %s", c.Name)
 	}
 	encrypted.Name += "_tls"
-	encrypted.FilterChainMatch.TransportProtocol, encrypted.TransportSocket = "tls", socket
-	clear.FilterChainMatch.TransportProtocol = "raw_buffer"
+	encrypted.FilterChainMatch.TransportProtocol, encrypted.TransportSocket = transportTLS, socket
+	clear.FilterChainMatch.TransportProtocol = transportClear
 	return []*listenerv3.FilterChain{encrypted, clear}, nil
 }
 
 func filterChain(c chain, logs []*accesslogv3.AccessLog) (*listenerv3.FilterChain, error) {
 	fc := &listenerv3.FilterChain{Name: c.Name}
 	if c.Port != 0 {
-		fc.FilterChainMatch = &listenerv3.FilterChainMatch{DestinationPort: wrapperspb.UInt32(c.Port), ServerNames: c.ServerNames}
+		fc.FilterChainMatch = &listenerv3.FilterChainMatch{
+			DestinationPort: wrapperspb.UInt32(c.Port), ServerNames: c.ServerNames, TransportProtocol: c.Transport,
+		}
+		if c.OnlyHTTP {
+			fc.FilterChainMatch.ApplicationProtocols = httpProtocols
+		}
 		for _, a := range c.Addresses {
 			fc.FilterChainMatch.PrefixRanges = append(fc.FilterChainMatch.PrefixRanges, cidr(a))
 		}

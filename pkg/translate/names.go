@@ -15,6 +15,8 @@ const (
 const (
 	inboundListener  = "lds_ingress_0.0.0.0_15000"
 	outboundListener = "lds_egress_0.0.0.0_15001"
+	// inspectedListener sorts before outboundListener, so that Envoy has it first.
+	inspectedListener = "egress_inspected"
 	// The statistics of listeners keep App Mesh's names whatever address they are bound to.
 	inboundStats  = "0.0.0.0_15000"
 	outboundStats = "0.0.0.0_15001"
@@ -59,3 +61,11 @@ func outboundRoutes(p *mesh.OutboundPort) string {
 func passThroughCluster(meshName string) string { return "cds_egress_" + meshName + "_mesh-allow-all" }
 func amazonCluster(meshName string) string      { return "cds_egress_" + meshName + "_amazonaws" }
 func closedCluster(meshName string) string      { return "cds_egress_" + meshName + "_blackhole" }
+
+func inspectedCluster(meshName string) string { return "cds_egress_" + meshName + "_inspected" }
+
+// inspectedPipe is the address of the inspecting listener: an abstract socket, which needs neither a port nor a file and exists in the
+// pod's network namespace only. It differs by workload because proxies of several may share a namespace outside of Kubernetes.
+func inspectedPipe(id mesh.WorkloadID) string {
+	return "@aftermesh_egress_" + mesh.Combine(id.String()).String()[:16]
+}

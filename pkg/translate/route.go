@@ -101,6 +101,12 @@ func setTimeouts(a *routev3.RouteAction, t mesh.Timeout) {
 	a.IdleTimeout = duration(t.Idle)
 }
 
+// unlimitedTime is for requests that leave the mesh: how long they take is no business of ours.
+func unlimitedTime() mesh.Timeout {
+	var none time.Duration
+	return mesh.Timeout{PerRequest: &none, Idle: &none}
+}
+
 func duration(d *time.Duration) *durationpb.Duration {
 	if d == nil {
 		return nil

@@ -3,6 +3,7 @@ package translate
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -214,6 +215,11 @@ func (b *builder) outbound() error {
 	if err := b.listener(outboundInput(b.g)); err != nil {
 		return err
 	}
+	if in := inspectedInput(b.g); in != nil {
+		if err := b.listener(in); err != nil {
+			return err
+		}
+	}
 	for _, p := range b.g.Workload.Outbound {
 		if len(p.HTTP) == 0 {
 			continue
@@ -239,7 +245,7 @@ func (b *builder) outboundRoutes(p *mesh.OutboundPort) error {
 		hosts := newHostList(&routev3.RouteConfiguration{Name: name})
 		if w.Egress.AllowAll {
 			pass := passThroughCluster(w.ID.Mesh)
-			hosts.reserve(anyHost(passThroughHost, pass, mesh.Timeout{}), pass)
+			hosts.reserve(anyHost(passThroughHost, pass, unlimitedTime()), pass)
 		}
 		for _, s := range p.HTTP {
 			leaf := b.host(s)
@@ -260,6 +266,12 @@ func (b *builder) fixedClusters() error {
 	w := b.g.Workload
 	add := func(name string, build func() (*xds.Resource, error)) error {
 		return b.leaf("fixed", &struct{ Name string }{name}, build)
+	}
+	if slices.ContainsFunc(w.Outbound, func(p *mesh.OutboundPort) bool { return p.Inspect }) {
+		name, path := inspectedCluster(w.ID.Mesh), inspectedPipe(w.ID)
+		if err := b.leaf("pipe", &struct{ Name, Path string }{name, path}, func() (*xds.Resource, error) { return pipeCluster(name, path) }); err != nil {
+			return err
+		}
 	}
 	if len(w.Egress.Exempt) > 0 {
 		name := amazonCluster(w.ID.Mesh)
