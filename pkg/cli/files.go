@@ -44,6 +44,7 @@ func (f *fileFlags) read(stdin io.Reader) (*source.Files, error) {
 	if err != nil {
 		return nil, err
 	}
+	files.Admit()
 	files.Objects.Settings.EgressExempt, files.Objects.Settings.BackendGroups = f.exempt, f.groups
 	return files, nil
 }

@@ -128,6 +128,7 @@ func (s *standalone) load() error {
 	if err != nil {
 		return err
 	}
+	files.Admit()
 	if len(files.Faults) > 0 {
 		errs := make([]error, len(files.Faults))
 		for i, f := range files.Faults {

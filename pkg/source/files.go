@@ -32,8 +32,6 @@ type Files struct {
 	Skipped map[string]int
 	// documents by object, to find the line of a field.
 	documents map[mesh.Object]Document
-	// valid are the objects that fit their schemas; what they say of their mesh is judged when everything has been read.
-	valid []meshv1beta2.Object
 }
 
 // Refused is an object that an API server would not store.
@@ -120,7 +118,6 @@ func ReadFiles(paths []string, namespace string, stdin io.Reader) (*Files, error
 			f.read(name, b, namespace)
 		}
 	}
-	f.admit()
 	return f, nil
 }
 

@@ -71,7 +71,7 @@ func (f *Files) addOwn(d Document, object map[string]any, namespace string) {
 			fault(ReasonInvalid, "", "cannot be read: %v", err)
 			return
 		}
-		f.valid = append(f.valid, o)
+		put(&f.Objects, o)
 	}
 }
 
@@ -101,33 +101,32 @@ func completed(object map[string]any) map[string]any {
 	return object
 }
 
-// admit does what the mutating webhook does with references that came with objects: those that differ from what the selectors say
-// are refused. Where the selectors decide nothing, compile says so.
-func (f *Files) admit() {
-	Add(&f.Objects, f.valid...)
+// Admit treats the objects as new ones, as the mutating webhook does: references to a mesh or gateway that differ from what the
+// selectors say are refused. Where the selectors decide nothing, compile says so. Without it the objects count as stored ones.
+func (f *Files) Admit() {
 	labels := map[string]map[string]string{}
 	for _, n := range f.Objects.Namespaces {
 		labels[n.Name] = n.Labels
 	}
-	var good []meshv1beta2.Object
-	for _, o := range f.valid {
+	var all, good []meshv1beta2.Object
+	for o := range f.Objects.All() {
+		all = append(all, o)
 		path, message := f.given(o, labels[o.GetNamespace()])
-		id := idOf(o)
-		if message != "" {
-			f.Faults = append(f.Faults, f.documents[id].fault(id, ReasonReadOnlyField, path, "%s", message))
-			f.Refused = append(f.Refused, Refused{Object: o})
+		if message == "" {
+			good = append(good, o)
 			continue
 		}
-		good = append(good, o)
+		id := idOf(o)
+		f.Faults = append(f.Faults, f.documents[id].fault(id, ReasonReadOnlyField, path, "%s", message))
+		f.Refused = append(f.Refused, Refused{Object: o})
 	}
-	if len(good) < len(f.valid) {
+	if len(good) < len(all) {
 		kept := compile.Objects{
 			Namespaces: f.Objects.Namespaces, Services: f.Objects.Services, Slices: f.Objects.Slices, Pods: f.Objects.Pods, Settings: f.Objects.Settings,
 		}
 		Add(&kept, good...)
 		f.Objects = kept
 	}
-	f.valid = nil
 }
 
 // given judges the references of an object; the message is empty if nothing is wrong.
@@ -216,24 +215,29 @@ func Add(to *compile.Objects, objects ...meshv1beta2.Object) {
 	to.Meshes, to.VirtualNodes, to.VirtualServices = slices.Clip(to.Meshes), slices.Clip(to.VirtualNodes), slices.Clip(to.VirtualServices)
 	to.VirtualRouters, to.Routes, to.VirtualGateways = slices.Clip(to.VirtualRouters), slices.Clip(to.Routes), slices.Clip(to.VirtualGateways)
 	to.GatewayRoutes, to.BackendGroups = slices.Clip(to.GatewayRoutes), slices.Clip(to.BackendGroups)
-	for _, object := range objects {
-		switch o := object.(type) {
-		case *meshv1beta2.Mesh:
-			to.Meshes = append(to.Meshes, o)
-		case *meshv1beta2.VirtualNode:
-			to.VirtualNodes = append(to.VirtualNodes, o)
-		case *meshv1beta2.VirtualService:
-			to.VirtualServices = append(to.VirtualServices, o)
-		case *meshv1beta2.VirtualRouter:
-			to.VirtualRouters = append(to.VirtualRouters, o)
-		case *meshv1beta2.Route:
-			to.Routes = append(to.Routes, o)
-		case *meshv1beta2.VirtualGateway:
-			to.VirtualGateways = append(to.VirtualGateways, o)
-		case *meshv1beta2.GatewayRoute:
-			to.GatewayRoutes = append(to.GatewayRoutes, o)
-		case *meshv1beta2.BackendGroup:
-			to.BackendGroups = append(to.BackendGroups, o)
-		}
+	for _, o := range objects {
+		put(to, o)
+	}
+}
+
+// put appends an object to the list of its kind.
+func put(to *compile.Objects, object meshv1beta2.Object) {
+	switch o := object.(type) {
+	case *meshv1beta2.Mesh:
+		to.Meshes = append(to.Meshes, o)
+	case *meshv1beta2.VirtualNode:
+		to.VirtualNodes = append(to.VirtualNodes, o)
+	case *meshv1beta2.VirtualService:
+		to.VirtualServices = append(to.VirtualServices, o)
+	case *meshv1beta2.VirtualRouter:
+		to.VirtualRouters = append(to.VirtualRouters, o)
+	case *meshv1beta2.Route:
+		to.Routes = append(to.Routes, o)
+	case *meshv1beta2.VirtualGateway:
+		to.VirtualGateways = append(to.VirtualGateways, o)
+	case *meshv1beta2.GatewayRoute:
+		to.GatewayRoutes = append(to.GatewayRoutes, o)
+	case *meshv1beta2.BackendGroup:
+		to.BackendGroups = append(to.BackendGroups, o)
 	}
 }

@@ -105,6 +105,7 @@ func TestReferencesOfAnExportAreJudgedAsTheWebhookDoes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := read(t, world+c.object)
+			f.Admit()
 			if got := fmt.Sprint(f.Faults); (c.fault == "") != (len(f.Faults) == 0) || !strings.Contains(got, c.fault) {
 				t.Errorf("faults %s, want %q", got, c.fault)
 			}

@@ -56,6 +56,7 @@ func (e *environment) offline(t *testing.T) {
 		if readErr != nil {
 			t.Fatal(readErr)
 		}
+		files.Admit()
 		if diff := cmp.Diff(causes(err), faultsOf(files.Faults)); diff != "" {
 			t.Errorf("%s (-API server +offline):\n%s\n%v", manifest, diff, err)
 		}
