@@ -293,7 +293,7 @@ func wakeUp(c chan struct{}) {
 func (op *operator) serveWebhooks(context.Context, *rest.Config) error {
 	server := op.manager.GetWebhookServer()
 	admission.Register(server, admission.Deps{
-		Cache: op.manager.GetClient(), Live: op.client, Families: func() string { return op.Inject.IPFamilies },
+		Cache: op.manager.GetClient(), Live: op.client, Families: func() string { return op.Inject.IPFamilies }, ClusterDomain: op.ClusterDomain,
 	})
 	server.Register(injectwebhook.Path, &webhook.Admission{Handler: &injectwebhook.Handler{
 		Cache: op.manager.GetClient(), Live: op.client, Config: func() inject.Config { return op.Inject },

@@ -60,7 +60,7 @@ func NewResource(name string, m proto.Message, needs ...string) (*Resource, erro
 }
 
 func digest(b []byte) string {
-	const length = 8
+	const length = 16
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:length])
 }
