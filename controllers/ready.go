@@ -26,12 +26,12 @@ func (op *operator) answerProbes(context.Context, *rest.Config) error {
 		}
 	}
 	trusted := &trust{reader: op.client, root: func() []byte { return op.operatorCA.Authority().PEM() }}
-	return errors.Join(
-		op.manager.AddHealthzCheck("health-ping", healthz.Ping),
-		op.manager.AddReadyzCheck("served", served),
-		op.manager.AddReadyzCheck("webhook", op.manager.GetWebhookServer().StartedChecker()),
-		op.manager.AddReadyzCheck("webhook-trust", trusted.check),
+	op.serveMetrics()
+	op.serveHealth(
+		map[string]healthz.Checker{"health-ping": healthz.Ping},
+		map[string]healthz.Checker{"served": served, "webhook": op.manager.GetWebhookServer().StartedChecker(), "webhook-trust": trusted.check},
 	)
+	return nil
 }
 
 // trust finds out whether the webhook configurations carry the root under which this replica serves. A configuration that does not
