@@ -272,7 +272,7 @@ func families(ips []string) string {
 }
 
 func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
-	src, err := source.NewCluster(ctx, op.manager.GetCache(), compile.Settings{ClusterDomain: op.ClusterDomain, EgressExempt: op.EgressExempt, BackendGroups: op.BackendGroups})
+	src, err := source.NewCluster(ctx, op.manager.GetCache(), compile.Settings{ClusterDomain: op.ClusterDomain, EgressExempt: op.EgressExempt, BackendGroups: op.BackendGroups}, op.Namespace)
 	if err != nil {
 		return err
 	}
