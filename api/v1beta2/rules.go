@@ -177,6 +177,7 @@ var addedRules = []Rule{
 	{ID: "X24", Class: ClassCondition, Reason: ReasonNameTooLong, About: "a name in the mesh has at most 255 characters"},
 	condition("X27", ReasonInvalidConfiguration, "a listener keeps away from the proxy's own ports; otherwise it is not served"),
 	without("X28", "nobody makes a gateway's own health check: the load balancer before the gateway checks it", "VirtualGateway.listeners[].healthCheck"),
+	reject("X31", "a host name is written in its ASCII form"),
 	without("A1", "every mesh belongs to its cluster", "Mesh.meshOwner"),
 }
 
