@@ -76,7 +76,7 @@ func ParseRevision(r *appsv1.ControllerRevision, namespace string) Stored {
 	out := Stored{Namespace: r.Namespace, Name: r.Name, UID: r.UID, Ours: !slices.ContainsFunc(r.OwnerReferences, func(o metav1.OwnerReference) bool {
 		return !strings.HasPrefix(o.APIVersion, meshv1beta2.GroupVersion.Group+"/")
 	})}
-	object := newObject(r.Labels[LabelAccepted])
+	object := NewObject(r.Labels[LabelAccepted])
 	if object == nil || json.Unmarshal(r.Data.Raw, object) != nil {
 		return out
 	}
@@ -96,8 +96,8 @@ func ParseRevision(r *appsv1.ControllerRevision, namespace string) Stored {
 	return out
 }
 
-// newObject returns an empty object of a kind, or nil.
-func newObject(kind string) meshv1beta2.Object {
+// NewObject returns an empty object of a kind, or nil.
+func NewObject(kind string) meshv1beta2.Object {
 	switch kind {
 	case "Mesh":
 		return &meshv1beta2.Mesh{}
