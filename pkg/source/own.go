@@ -40,7 +40,7 @@ func (f *Files) addOwn(d Document, object map[string]any, namespace string) {
 		f.refuse(id, nil)
 		return
 	case kind == nil:
-		fault(ReasonInvalid, "kind", "%s has no kind %q", d.Kind.GroupVersion(), d.Kind.Kind)
+		fault(ReasonUnreadable, "kind", "%s has no kind %q", d.Kind.GroupVersion(), d.Kind.Kind)
 		return
 	}
 	f.documents[id] = d
@@ -68,7 +68,7 @@ func (f *Files) addOwn(d Document, object map[string]any, namespace string) {
 		f.skip(d)
 	default:
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object, o); err != nil {
-			fault(ReasonInvalid, "", "cannot be read: %v", err)
+			fault(ReasonUnreadable, "", "cannot be read: %v", err)
 			return
 		}
 		put(&f.Objects, o)
