@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
+	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
@@ -193,6 +194,8 @@ func (f *Files) add(d Document, namespace string) error {
 	switch {
 	case d.Kind.Group == meshv1beta2.GroupVersion.Group && d.Kind.Version == meshv1beta2.GroupVersion.Version:
 		return f.addOwn(d, namespace)
+	case d.Kind.Group == meshv1alpha1.GroupName && d.Kind.Kind == "MeshSettings":
+		return f.addSettings(d)
 	case d.Kind.Group == "" && d.Kind.Kind == "Namespace":
 		var ns corev1.Namespace
 		if err := yaml.Unmarshal(d.JSON, &ns); err != nil {
@@ -230,6 +233,21 @@ func (f *Files) add(d Document, namespace string) error {
 	default:
 		f.Skipped[d.Kind.GroupVersion().String()+" "+d.Kind.Kind]++
 	}
+	return nil
+}
+
+// addSettings decodes the settings of a mesh. Secrets are no part of what is read from files, so certificates map to nothing.
+func (f *Files) addSettings(d Document) error {
+	var m meshv1alpha1.MeshSettings
+	if err := yaml.UnmarshalStrict(d.JSON, &m); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "error unmarshaling JSON: while decoding JSON: json: "))
+	}
+	for _, other := range f.Objects.MeshSettings {
+		if other.Name == m.Name {
+			return fmt.Errorf("MeshSettings %s was given before", m.Name)
+		}
+	}
+	f.Objects.MeshSettings = append(f.Objects.MeshSettings, &m)
 	return nil
 }
 

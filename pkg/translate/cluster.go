@@ -8,10 +8,8 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	upstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -23,6 +21,10 @@ const (
 	// Source: dumps of App Mesh's configuration.
 	localConnectTimeout    = 250 * time.Millisecond
 	upstreamConnectTimeout = time.Second
+	// localIdle ends a connection to the application that is not in use before the application does: a request that meets the end of its
+	// connection is lost, and whether the application has read it cannot be known. The shortest of common defaults is gunicorn's 2 s;
+	// Node.js and uvicorn wait 5 s.
+	localIdle = time.Second
 	// unlimited is what App Mesh wrote for every circuit breaker that was not set.
 	unlimited = 2147483647
 	// noTrafficInterval is Envoy's default pause between health checks of a healthy endpoint of a cluster that never had traffic,
@@ -56,7 +58,8 @@ func upstreamCluster(d *mesh.Destination, socket bool) (upstream, error) {
 	if len(c.HealthChecks) > 0 {
 		c.IgnoreHealthOnHostRemoval = true
 	}
-	if err := setHTTP2(c, d.Protocol); err != nil {
+	setKeepAlive(c, d.KeepAlive)
+	if err := setHTTP(c, d.Protocol, d.HTTP, 0); err != nil {
 		return upstream{}, err
 	}
 	if d.TLS != nil {
@@ -128,48 +131,62 @@ func dnsFamily(p mesh.IPPreference) clusterv3.Cluster_DnsLookupFamily {
 	}
 }
 
-// staticCluster returns a cluster with the given addresses, unbounded unless pool says otherwise; without addresses every
-// connection to it fails.
-func staticCluster(name string, p mesh.Protocol, pool mesh.Pool, addresses ...mesh.Endpoint) (*xds.Resource, error) {
-	c := &clusterv3.Cluster{
+// closedTo returns a cluster without addresses: every connection to it fails.
+func closedTo(name string) (*xds.Resource, error) {
+	return xds.NewResource(name, fixedCluster(name, mesh.Pool{}))
+}
+
+// applicationCluster returns the cluster of the pod's own application at one address.
+func applicationCluster(name string, p mesh.Protocol, pool mesh.Pool, o mesh.HTTPOptions, at mesh.Endpoint) (*xds.Resource, error) {
+	c := fixedCluster(name, pool, at)
+	if err := setHTTP(c, p, o, localIdle); err != nil {
+		return nil, err
+	}
+	return xds.NewResource(name, c)
+}
+
+// secondHopCluster returns the cluster by which a gateway reaches its own second hop. Every request has a connection of its own there,
+// in HTTP/2 as in HTTP/1: Envoy ends a connection on which many requests are cancelled, and clients of a gateway are strangers.
+func secondHopCluster(name string, p mesh.Protocol, pool mesh.Pool, o mesh.HTTPOptions, at mesh.Endpoint) (*xds.Resource, error) {
+	c := fixedCluster(name, pool, at)
+	opts, err := clientOptions(p, o, 0)
+	if err != nil {
+		return nil, err
+	}
+	if h2 := opts.GetExplicitHttpConfig().GetHttp2ProtocolOptions(); h2 != nil {
+		h2.MaxConcurrentStreams = wrapperspb.UInt32(1)
+	}
+	if err := setOptions(c, opts); err != nil {
+		return nil, err
+	}
+	return xds.NewResource(name, c)
+}
+
+// fixedCluster returns a cluster with the given addresses, unbounded unless pool says otherwise.
+func fixedCluster(name string, pool mesh.Pool, addresses ...mesh.Endpoint) *clusterv3.Cluster {
+	return &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       durationpb.New(localConnectTimeout),
 		CircuitBreakers:      breakers(pool),
 		LoadAssignment:       assignment(name, addresses, 0),
 	}
-	if err := setHTTP2(c, p); err != nil {
-		return nil, err
-	}
-	return xds.NewResource(name, c)
 }
 
 // passThrough returns a cluster that connects to where the connection wanted to go.
-func passThrough(name string) (*xds.Resource, error) {
-	return xds.NewResource(name, &clusterv3.Cluster{
+func passThrough(name string, k *mesh.KeepAlive, o mesh.HTTPOptions) (*xds.Resource, error) {
+	c := &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST},
 		LbPolicy:             clusterv3.Cluster_CLUSTER_PROVIDED,
 		ConnectTimeout:       durationpb.New(upstreamConnectTimeout),
 		CircuitBreakers:      breakers(mesh.Pool{}),
-	})
-}
-
-func setHTTP2(c *clusterv3.Cluster, p mesh.Protocol) error {
-	if p != mesh.HTTP2 && p != mesh.GRPC {
-		return nil
 	}
-	opts, err := pack(&upstreamv3.HttpProtocolOptions{
-		UpstreamProtocolOptions: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{
-			ExplicitHttpConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{
-				ProtocolConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-					Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
-				},
-			},
-		},
-	})
-	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": opts}
-	return err
+	setKeepAlive(c, k)
+	if err := setHTTP(c, mesh.HTTP, o, 0); err != nil {
+		return nil, err
+	}
+	return xds.NewResource(name, c)
 }
 
 func breakers(p mesh.Pool) *clusterv3.CircuitBreakers {

@@ -27,9 +27,15 @@ type chain struct {
 	// ServerNames restrict the chain to TLS connections for these names.
 	ServerNames []string
 	StatPrefix  string
-	// Routes names a route configuration and makes the chain speak HTTP; WebSocket upgrades are allowed if said so.
-	Routes    string
-	WebSocket bool
+	// Routes names a route configuration and makes the chain speak HTTP as HTTP says.
+	Routes string
+	HTTP   mesh.HTTPOptions
+	// Inbound chains lead to the application of the pod. Hops is how many proxies of the mesh a request may have passed before.
+	Inbound bool
+	Hops    uint32
+	// Edge chains take requests from outside the mesh; TrustedHops is how many proxies in front of it are believed.
+	Edge        bool
+	TrustedHops uint32
 	// Draining chains close each HTTP connection after one request.
 	Draining bool
 	// TLS encrypts the chain; a permissive one becomes two chains. Socket says whether the pod has a provider of secrets.

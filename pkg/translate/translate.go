@@ -149,9 +149,10 @@ func (b *builder) inbound() error {
 			Name     string
 			Listener *mesh.Listener
 			Address  string
-		}{name, l, localAddress(w.IPPreference)}
+			HTTP     mesh.HTTPOptions
+		}{name, l, localAddress(w.IPPreference), w.HTTP}
 		if err := b.leaf("local", &input, func() (*xds.Resource, error) {
-			return staticCluster(name, l.Protocol, l.Pool, mesh.Endpoint{Address: input.Address, Port: l.Port})
+			return applicationCluster(name, l.Protocol, l.Pool, w.HTTP, mesh.Endpoint{Address: input.Address, Port: l.Port})
 		}); err != nil {
 			return err
 		}
@@ -160,12 +161,14 @@ func (b *builder) inbound() error {
 		}
 		routes := struct {
 			Routes, Host, Cluster string
+			Protocol              mesh.Protocol
 			Timeout               mesh.Timeout
-		}{inboundRoutes(l), w.ID.Name, name, l.Timeout}
+		}{inboundRoutes(l), w.ID.Name, name, l.Protocol, l.Timeout}
 		if err := b.leaf("inbound routes", &routes, func() (*xds.Resource, error) {
+			host := anyHost(routes.Host, routes.Cluster, routes.Protocol, routes.Timeout)
+			host.RetryPolicy = unreadRetry()
 			return xds.NewResource(routes.Routes, &routev3.RouteConfiguration{
-				Name:         routes.Routes,
-				VirtualHosts: []*routev3.VirtualHost{anyHost(routes.Host, routes.Cluster, routes.Timeout)},
+				Name: routes.Routes, VirtualHosts: []*routev3.VirtualHost{host},
 			}, routes.Cluster)
 		}); err != nil {
 			return err
@@ -221,7 +224,7 @@ func (b *builder) outboundRoutes(p *mesh.OutboundPort) error {
 		}
 		if w.Egress.AllowAll {
 			pass := passThroughCluster(w.ID.Mesh)
-			rc.VirtualHosts = append(rc.VirtualHosts, anyHost(passThroughHost, pass, mesh.Timeout{}))
+			rc.VirtualHosts = append(rc.VirtualHosts, anyHost(passThroughHost, pass, mesh.HTTP, mesh.Timeout{}))
 			needs = append(needs, pass)
 		}
 		return xds.NewResource(name, rc, distinct(needs)...)
@@ -244,23 +247,27 @@ func (b *builder) host(s mesh.OutboundService) (hostLeaf, error) {
 func (b *builder) fixedClusters() error {
 	w := b.g.Workload
 	add := func(name string, build func() (*xds.Resource, error)) error {
-		return b.leaf("fixed", &struct{ Name string }{name}, build)
+		return b.leaf("fixed", &struct {
+			Name      string
+			KeepAlive *mesh.KeepAlive
+			HTTP      mesh.HTTPOptions
+		}{name, w.KeepAlive, w.HTTP}, build)
 	}
 	if len(w.Egress.Exempt) > 0 {
 		name := amazonCluster(w.ID.Mesh)
-		if err := add(name, func() (*xds.Resource, error) { return passThrough(name) }); err != nil {
+		if err := add(name, func() (*xds.Resource, error) { return passThrough(name, w.KeepAlive, w.HTTP) }); err != nil {
 			return err
 		}
 	}
 	if w.Egress.AllowAll {
 		name := passThroughCluster(w.ID.Mesh)
-		if err := add(name, func() (*xds.Resource, error) { return passThrough(name) }); err != nil {
+		if err := add(name, func() (*xds.Resource, error) { return passThrough(name, w.KeepAlive, w.HTTP) }); err != nil {
 			return err
 		}
 	}
 	if w.Egress.AllowAll || (len(w.Egress.Exempt) == 0 && len(w.Outbound) == 0) {
 		name := closedCluster(w.ID.Mesh)
-		return add(name, func() (*xds.Resource, error) { return staticCluster(name, mesh.TCP, mesh.Pool{}) })
+		return add(name, func() (*xds.Resource, error) { return closedTo(name) })
 	}
 	return nil
 }
