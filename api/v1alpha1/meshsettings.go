@@ -58,7 +58,7 @@ const (
 type HeaderLimits struct {
 	// Kibibytes of all names and values together; 60 if not given.
 	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=1024
+	// +kubebuilder:validation:Maximum=240
 	// +optional
 	Kibibytes *int32 `json:"kibibytes,omitempty"`
 	// Count of headers; 100 if not given.

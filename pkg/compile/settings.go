@@ -17,7 +17,7 @@ const (
 
 // Bounds of the schema, for what came from files.
 const (
-	maxHeaderKiB     = 1024
+	maxHeaderKiB     = 240
 	maxHeaders       = 1000
 	maxTrustedHops   = 16
 	maxKeepAlive     = 32767

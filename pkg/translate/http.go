@@ -69,6 +69,7 @@ func connectionManager(c chain, logs []*accesslogv3.AccessLog) (*hcmv3.HttpConne
 	// An upgrade over HTTP/2 is judged by the route. A proxy that does not know of it ends the connection with all requests on it.
 	m.Http2ProtocolOptions.AllowConnect = true
 	limitHeaders(m, c)
+	m.Http2ProtocolOptions.MaxHeaderFieldSizeKb = fieldLimit(c.HTTP, c.Hops)
 	if c.HTTP.PassServerHeader {
 		m.ServerHeaderTransformation = hcmv3.HttpConnectionManager_PASS_THROUGH
 	}
@@ -107,8 +108,17 @@ func headerCount(o mesh.HTTPOptions, hops uint32) uint32 {
 	return or(o.MaxHeaders, usualHeaders) + hops*hopHeaders
 }
 
-// maxHeaderKiB is the largest limit that Envoy accepts.
-const maxHeaderKiB = 8192
+// fieldLimit is the limit of a single header in HTTP/2. Where it is passed, the connection ends with all requests on it; so it is never
+// below that of all headers together. Envoy 1.37 does not know it, and has 64 KiB.
+func fieldLimit(o mesh.HTTPOptions, hops uint32) *wrapperspb.UInt32Value {
+	if o.MaxHeaderKiB <= usualHeaderKiB {
+		return nil
+	}
+	return wrapperspb.UInt32(max(headerKiB(o, hops), minFieldKiB))
+}
+
+// maxHeaderKiB and minFieldKiB are the bounds within which Envoy takes limits of a single header.
+const maxHeaderKiB, minFieldKiB = 256, 64
 
 func or(n, otherwise uint32) uint32 {
 	if n == 0 {
@@ -201,6 +211,7 @@ func clientOptions(p mesh.Protocol, o mesh.HTTPOptions, idle time.Duration) (*up
 		}
 	} else {
 		explicit.ProtocolConfig = &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: http2Options()}
+		explicit.GetHttp2ProtocolOptions().MaxHeaderFieldSizeKb = fieldLimit(o, maxHops)
 	}
 	if o.MaxHeaders != 0 {
 		common.MaxHeadersCount = wrapperspb.UInt32(headerCount(o, maxHops))
