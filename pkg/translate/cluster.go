@@ -21,10 +21,6 @@ const (
 	// Source: dumps of App Mesh's configuration.
 	localConnectTimeout    = 250 * time.Millisecond
 	upstreamConnectTimeout = time.Second
-	// localIdle ends a connection to the application that is not in use before the application does: a request that meets the end of its
-	// connection is lost, and whether the application has read it cannot be known. The shortest of common defaults is gunicorn's 2 s;
-	// Node.js and uvicorn wait 5 s.
-	localIdle = time.Second
 	// unlimited is what App Mesh wrote for every circuit breaker that was not set.
 	unlimited = 2147483647
 	// noTrafficInterval is Envoy's default pause between health checks of a healthy endpoint of a cluster that never had traffic,
@@ -59,7 +55,7 @@ func upstreamCluster(d *mesh.Destination, socket bool) (upstream, error) {
 		c.IgnoreHealthOnHostRemoval = true
 	}
 	setKeepAlive(c, d.KeepAlive)
-	if err := setHTTP(c, d.Protocol, d.HTTP, 0); err != nil {
+	if err := setHTTP(c, d.Protocol, d.HTTP, toPeers); err != nil {
 		return upstream{}, err
 	}
 	if d.TLS != nil {
@@ -136,27 +132,10 @@ func closedTo(name string) (*xds.Resource, error) {
 	return xds.NewResource(name, fixedCluster(name, mesh.Pool{}))
 }
 
-// applicationCluster returns the cluster of the pod's own application at one address.
-func applicationCluster(name string, p mesh.Protocol, pool mesh.Pool, o mesh.HTTPOptions, at mesh.Endpoint) (*xds.Resource, error) {
+// loopbackCluster returns the cluster of what listens in the pod itself: its application, or the second hop of a gateway.
+func loopbackCluster(name string, p mesh.Protocol, pool mesh.Pool, o mesh.HTTPOptions, use connections, at mesh.Endpoint) (*xds.Resource, error) {
 	c := fixedCluster(name, pool, at)
-	if err := setHTTP(c, p, o, localIdle); err != nil {
-		return nil, err
-	}
-	return xds.NewResource(name, c)
-}
-
-// secondHopCluster returns the cluster by which a gateway reaches its own second hop. Every request has a connection of its own there,
-// in HTTP/2 as in HTTP/1: Envoy ends a connection on which many requests are cancelled, and clients of a gateway are strangers.
-func secondHopCluster(name string, p mesh.Protocol, pool mesh.Pool, o mesh.HTTPOptions, at mesh.Endpoint) (*xds.Resource, error) {
-	c := fixedCluster(name, pool, at)
-	opts, err := clientOptions(p, o, 0)
-	if err != nil {
-		return nil, err
-	}
-	if h2 := opts.GetExplicitHttpConfig().GetHttp2ProtocolOptions(); h2 != nil {
-		h2.MaxConcurrentStreams = wrapperspb.UInt32(1)
-	}
-	if err := setOptions(c, opts); err != nil {
+	if err := setHTTP(c, p, o, use); err != nil {
 		return nil, err
 	}
 	return xds.NewResource(name, c)
@@ -183,7 +162,7 @@ func passThrough(name string, k *mesh.KeepAlive, o mesh.HTTPOptions) (*xds.Resou
 		CircuitBreakers:      breakers(mesh.Pool{}),
 	}
 	setKeepAlive(c, k)
-	if err := setHTTP(c, mesh.HTTP, o, 0); err != nil {
+	if err := setHTTP(c, mesh.HTTP, o, toPeers); err != nil {
 		return nil, err
 	}
 	return xds.NewResource(name, c)

@@ -53,7 +53,7 @@ func (b *builder) entrances() error {
 			self.Address = "::1"
 		}
 		if err := b.leaf("self redirect", &self, func() (*xds.Resource, error) {
-			return secondHopCluster(self.Name, self.Protocol, self.Pool, self.HTTP, mesh.Endpoint{Address: self.Address, Port: outboundPort})
+			return loopbackCluster(self.Name, self.Protocol, self.Pool, self.HTTP, toSecondHop, mesh.Endpoint{Address: self.Address, Port: outboundPort})
 		}); err != nil {
 			return err
 		}

@@ -170,18 +170,36 @@ func http2Options() *corev3.Http2ProtocolOptions {
 	}
 }
 
-// setHTTP makes a cluster speak its protocol as the options say. idle, if not zero, ends connections of HTTP/1 that are not in use.
-func setHTTP(c *clusterv3.Cluster, p mesh.Protocol, o mesh.HTTPOptions, idle time.Duration) error {
-	opts, err := clientOptions(p, o, idle)
-	if err != nil {
-		return err
-	}
-	return setOptions(c, opts)
+// connections is how a cluster uses its connections, beside the options of the mesh.
+type connections struct {
+	// Idle ends connections of HTTP/1 that are not in use; 0 leaves them to Envoy, which waits an hour.
+	Idle time.Duration
+	// Requests is how many an HTTP/2 connection carries in its life, at once streamsPerConnection or only one if Alone.
+	Requests uint32
+	Alone    bool
 }
 
-func setOptions(c *clusterv3.Cluster, opts *upstreamv3.HttpProtocolOptions) error {
-	if opts == nil {
-		return nil
+var (
+	// toPeers: the other side ends an HTTP/2 connection with all its requests when it has seen a thousand cancelled ones, and has a fault of
+	// one client for that of all. Such a connection is replaced before. Source: nghttp2, limit of RST_STREAM.
+	toPeers = connections{Requests: 900}
+	// toApplication: the same, where Netty ends a connection after 200 cancelled requests. An idle connection ends before the application
+	// ends it: a request that meets the end of its connection is lost, and whether the application has read it cannot be known. The
+	// shortest of common limits is gunicorn's, 2 s; Node.js and uvicorn wait 5 s.
+	toApplication = connections{Requests: 200, Idle: time.Second}
+	// toSecondHop: the clients of a gateway are strangers, so it limits cancelled requests. Each request has a connection of its own on
+	// the way to the second hop, as in HTTP/1.
+	toSecondHop = connections{Requests: 200, Alone: true}
+)
+
+// setHTTP makes a cluster speak its protocol as the options say.
+func setHTTP(c *clusterv3.Cluster, p mesh.Protocol, o mesh.HTTPOptions, use connections) error {
+	if !p.IsHTTP() || p == mesh.HTTP && use.Idle == 0 && !o.KeepHeaderCase && o.MaxHeaders == 0 && o.MaxHeaderKiB == 0 {
+		return nil // Envoy's own options say it all
+	}
+	opts, err := clientOptions(p, o, use)
+	if err != nil {
+		return err
 	}
 	typed, err := pack(opts)
 	if err != nil {
@@ -191,11 +209,7 @@ func setOptions(c *clusterv3.Cluster, opts *upstreamv3.HttpProtocolOptions) erro
 	return nil
 }
 
-// clientOptions returns nil where Envoy's own say it all.
-func clientOptions(p mesh.Protocol, o mesh.HTTPOptions, idle time.Duration) (*upstreamv3.HttpProtocolOptions, error) {
-	if !p.IsHTTP() {
-		return nil, nil
-	}
+func clientOptions(p mesh.Protocol, o mesh.HTTPOptions, use connections) (*upstreamv3.HttpProtocolOptions, error) {
 	explicit := &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{}
 	common := &corev3.HttpProtocolOptions{}
 	if p == mesh.HTTP {
@@ -206,12 +220,17 @@ func clientOptions(p mesh.Protocol, o mesh.HTTPOptions, idle time.Duration) (*up
 		explicit.ProtocolConfig = &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
 			HttpProtocolOptions: &corev3.Http1ProtocolOptions{HeaderKeyFormat: format},
 		}
-		if idle > 0 {
-			common.IdleTimeout = durationpb.New(idle)
+		if use.Idle > 0 {
+			common.IdleTimeout = durationpb.New(use.Idle)
 		}
 	} else {
-		explicit.ProtocolConfig = &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: http2Options()}
-		explicit.GetHttp2ProtocolOptions().MaxHeaderFieldSizeKb = fieldLimit(o, maxHops)
+		h2 := http2Options()
+		h2.MaxHeaderFieldSizeKb = fieldLimit(o, maxHops)
+		if use.Alone {
+			h2.MaxConcurrentStreams = wrapperspb.UInt32(1)
+		}
+		explicit.ProtocolConfig = &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: h2}
+		common.MaxRequestsPerConnection = wrapperspb.UInt32(use.Requests)
 	}
 	if o.MaxHeaders != 0 {
 		common.MaxHeadersCount = wrapperspb.UInt32(headerCount(o, maxHops))
@@ -219,17 +238,10 @@ func clientOptions(p mesh.Protocol, o mesh.HTTPOptions, idle time.Duration) (*up
 	if o.MaxHeaderKiB != 0 {
 		common.MaxResponseHeadersKb = wrapperspb.UInt32(headerKiB(o, maxHops))
 	}
-	limited := common.IdleTimeout != nil || common.MaxHeadersCount != nil || common.MaxResponseHeadersKb != nil
-	if p == mesh.HTTP && !limited && !o.KeepHeaderCase {
-		return nil, nil
-	}
-	out := &upstreamv3.HttpProtocolOptions{
-		UpstreamProtocolOptions: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
-	}
-	if limited {
-		out.CommonHttpProtocolOptions = common
-	}
-	return out, nil
+	return &upstreamv3.HttpProtocolOptions{
+		CommonHttpProtocolOptions: common,
+		UpstreamProtocolOptions:   &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
+	}, nil
 }
 
 // setKeepAlive has the kernel probe silent connections to a cluster.

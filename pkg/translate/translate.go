@@ -152,7 +152,7 @@ func (b *builder) inbound() error {
 			HTTP     mesh.HTTPOptions
 		}{name, l, localAddress(w.IPPreference), w.HTTP}
 		if err := b.leaf("local", &input, func() (*xds.Resource, error) {
-			return applicationCluster(name, l.Protocol, l.Pool, w.HTTP, mesh.Endpoint{Address: input.Address, Port: l.Port})
+			return loopbackCluster(name, l.Protocol, l.Pool, w.HTTP, toApplication, mesh.Endpoint{Address: input.Address, Port: l.Port})
 		}); err != nil {
 			return err
 		}

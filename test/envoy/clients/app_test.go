@@ -68,7 +68,7 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set(fmt.Sprintf("h-%d", i), "x")
 		}
 	case "/header":
-		w.Header().Set("h", string(make1(100_000)))
+		w.Header().Set("h", strings.Repeat("x", 100_000))
 	case "/ws":
 		a.webSocket(w, r)
 		return
@@ -79,14 +79,6 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("seen-proto", r.Header.Get("X-Forwarded-Proto"))
 	w.Header().Set("seen-upgrade", r.Header.Get("Upgrade"))
 	fmt.Fprint(w, "ok")
-}
-
-func make1(n int) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = 'x'
-	}
-	return b
 }
 
 // webSocket answers a handshake and sends back one line.
