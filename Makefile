@@ -36,7 +36,7 @@ demo-down: cluster-down ## Remove the demo and its cluster
 
 .PHONY: test
 test: ## Everything, with its set-up: lint, unit, API server, Envoy, cluster
-	@hack/test.sh lint verify unit apiserver netns envoy cluster
+	@hack/test.sh lint verify unit apiserver attack netns envoy cluster
 
 .PHONY: test-unit
 test-unit: ## Pure tests, offline, under a minute
@@ -45,6 +45,10 @@ test-unit: ## Pure tests, offline, under a minute
 .PHONY: test-apiserver
 test-apiserver: ## Tests against a real API server
 	@hack/test.sh apiserver
+
+.PHONY: test-attack
+test-attack: ## Attack the operator, in a memory cage, as a tenant or a stranger would (root)
+	@hack/test.sh attack
 
 .PHONY: test-envoy
 test-envoy: ## Tests against real Envoys
@@ -82,6 +86,10 @@ fuzz: ## Look for input that breaks something, FUZZTIME=1m for each target; what
 	go test ./test/random -run '^$$' -fuzz FuzzManifests -fuzztime $(FUZZTIME)
 	go test ./test/random -run '^$$' -fuzz FuzzSets -fuzztime $(FUZZTIME)
 	go test ./pkg/admission -run '^$$' -fuzz FuzzWebhooks -fuzztime $(FUZZTIME)
+
+.PHONY: attack
+attack: ## The same for a minute each, which is the bar of the project
+	go test -count=1 -timeout 30m -v ./test/attack -each 60s
 
 .PHONY: lint
 lint: ## Check style and the import arrows

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -97,6 +98,7 @@ type operator struct {
 	sign       chan struct{} // of the signer
 	look       chan struct{} // of the watchman
 	served     chan struct{} // closed after the first pass
+	early      []func(context.Context) error
 }
 
 // Run serves until ctx ends. The error says what kept it from starting or made it stop.
@@ -126,7 +128,29 @@ func Run(ctx context.Context, cfg *rest.Config, o Options, log logr.Logger) erro
 		}
 	}
 	log.Info("Starting", "version", o.Version, "namespace", o.Namespace)
-	return op.manager.Start(ctx)
+	return op.start(ctx)
+}
+
+// start runs everything until ctx ends or something fails. Probes and metrics are answered from the beginning, not only when the caches
+// are filled.
+func (op *operator) start(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var early sync.WaitGroup
+	defer early.Wait()
+	defer cancel(nil)
+	for _, serve := range op.early {
+		early.Go(func() {
+			if err := serve(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	err := op.manager.Start(ctx)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return err
 }
 
 func (op *operator) loadAuthorities(ctx context.Context, cfg *rest.Config) error {
@@ -176,8 +200,8 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 	sync := op.SyncPeriod
 	m, err := ctrl.NewManager(cfg, manager.Options{
 		Scheme: Scheme(), Logger: op.log,
-		Metrics:                       metricsserver.Options{BindAddress: op.MetricsAddr},
-		HealthProbeBindAddress:        fmt.Sprintf(":%d", op.HealthPort),
+		Metrics:                       metricsserver.Options{BindAddress: "0"}, // served within bounds, see http.go
+		HealthProbeBindAddress:        "0",
 		LeaderElection:                op.LeaderElection,
 		LeaderElectionID:              "aftermesh",
 		LeaderElectionNamespace:       op.Namespace,
@@ -190,10 +214,10 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 			},
 		},
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
-		WebhookServer: webhook.NewServer(webhook.Options{Port: op.WebhookPort, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
-			c.MinVersion, c.CipherSuites = op.TLSMinVersion, op.TLSCipherSuites
-			c.GetCertificate = op.operatorCA.ServerConfig().GetCertificate
-		}}}),
+		WebhookServer: newHooks(op.WebhookPort, &tls.Config{
+			NextProtos: []string{"h2", "http/1.1"}, MinVersion: op.TLSMinVersion, CipherSuites: op.TLSCipherSuites,
+			GetCertificate: op.operatorCA.ServerConfig().GetCertificate,
+		}, op.panicked("webhook")),
 	})
 	if err != nil {
 		return err
@@ -293,7 +317,7 @@ func wakeUp(c chan struct{}) {
 func (op *operator) serveWebhooks(context.Context, *rest.Config) error {
 	server := op.manager.GetWebhookServer()
 	admission.Register(server, admission.Deps{
-		Cache: op.manager.GetClient(), Live: op.client, Families: func() string { return op.Inject.IPFamilies },
+		Cache: op.manager.GetClient(), Live: op.client, Families: func() string { return op.Inject.IPFamilies }, ClusterDomain: op.ClusterDomain,
 	})
 	server.Register(injectwebhook.Path, &webhook.Admission{Handler: &injectwebhook.Handler{
 		Cache: op.manager.GetClient(), Live: op.client, Config: func() inject.Config { return op.Inject },
@@ -332,11 +356,12 @@ func (op *operator) answerProbes(context.Context, *rest.Config) error {
 			return errors.New("no configuration has been compiled yet")
 		}
 	}
-	return errors.Join(
-		op.manager.AddHealthzCheck("health-ping", healthz.Ping),
-		op.manager.AddReadyzCheck("served", served),
-		op.manager.AddReadyzCheck("webhook", op.manager.GetWebhookServer().StartedChecker()),
+	op.serveMetrics()
+	op.serveHealth(
+		map[string]healthz.Checker{"health-ping": healthz.Ping},
+		map[string]healthz.Checker{"served": served, "webhook": op.manager.GetWebhookServer().StartedChecker()},
 	)
+	return nil
 }
 
 // Environment fills in what the pod says about itself.

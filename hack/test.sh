@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs suites of tests with their set-up and prints how long each took:
 #
-#   hack/test.sh SUITE...     lint verify unit apiserver netns envoy cluster
+#   hack/test.sh SUITE...     lint verify unit apiserver attack netns envoy cluster
 #
 # CORPUS and CRDS may name folders with public manifests and CRDs to compare with; without them these parts are left out, loudly.
 set -uo pipefail
@@ -17,8 +17,9 @@ lint() {
   "$lint" run ./...
 }
 verify() { hack/tools/generate.sh verify && go mod verify >/dev/null; }
-unit() { go test ./api/... ./pkg/... ./controllers/... ./test/cluster/... ./test/corpus/... ./test/echo/... ./test/random/... ./test/fields/... ./test/injection/...; }
+unit() { go test ./api/... ./pkg/... ./controllers/... ./test/cluster/... ./test/corpus/... ./test/echo/... ./test/random/... ./test/fields/... ./test/injection/... ./test/promises/...; }
 apiserver() { devcluster install && go test ./test/apiserver/... && CRDS="${CRDS:-}" go test ./test/crds/... ./test/webhook/... ./test/lifetime/...; }
+attack() { devcluster install && go test -count=1 ./test/attack/...; }
 netns() { devcluster install && devcluster envoy 1.40.0 1.37.0 && go test -count=1 ./test/netns/... ./test/replicas/...; }
 envoy() { devcluster envoy 1.40.0 1.38.3 1.37.0 && go test -count=1 ./test/envoy/...; }
 # A choice of cases, of every kind; the whole collection is `make test-corpus`.
@@ -28,6 +29,7 @@ cases=(howto-k8s-alb howto-k8s-egress howto-k8s-grpc howto-k8s-http2 eks-getting
 cluster() {
   go run ./test/demo --quick || return
   go run ./test/injection/cmd/injection || return
+  go run ./test/corpus/cmd/corpus --corpus test/corpus/testdata || return
   if [ -z "${CORPUS:-}" ]; then
     echo "SKIPPED: the cases of real manifests are NOT run; give their folder as CORPUS=DIR" >&2
     return

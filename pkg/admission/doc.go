@@ -10,8 +10,8 @@
 // Membership is decided by package membership over a cache. Because caches lag behind, nothing is denied because something is
 // missing, or there twice, before the API server itself has been asked.
 //
-// Objects that are being deleted pass untouched, and the webhook configuration does not even send them, nor changes of
-// metadata alone: finalizers can be removed while no operator runs.
+// Deletions and changes of metadata alone are not even sent by the webhook configuration: finalizers can be removed while no
+// operator runs. Changes of a specification are judged although the object is being deleted, because it may be served until then.
 //
 // The pod webhook is not here; see package inject. Start reading at register.go.
 package admission

@@ -36,6 +36,20 @@ kind: Mesh
 metadata: {name: m, uid: mesh-uid}
 spec: {namespaceSelector: {matchLabels: {mesh: m}}}
 ---
+apiVersion: v1
+kind: Namespace
+metadata: {name: bank, labels: {mesh: m}}
+---
+apiVersion: appmesh.k8s.aws/v1beta2
+kind: Mesh
+metadata: {name: other, uid: other-uid}
+spec: {namespaceSelector: {matchLabels: {mesh: other}}}
+---
+apiVersion: appmesh.k8s.aws/v1beta2
+kind: VirtualGateway
+metadata: {name: foreign, namespace: gw, uid: foreign-uid}
+spec: {namespaceSelector: {matchLabels: {mesh: m}}, meshRef: {name: other, uid: other-uid}}
+---
 apiVersion: appmesh.k8s.aws/v1beta2
 kind: VirtualGateway
 metadata: {name: g, namespace: gw, uid: gateway-uid}
@@ -108,32 +122,32 @@ func TestMutatorPatches(t *testing.T) {
 		kind, families, object, old string
 		want                        string // the patched object's spec as JSON; empty for no patch at all
 	}{
-		"a new node gets mesh and name":                {"VirtualNode", "", `{metadata: {name: x}, spec: {backends: []}}`, "", `{"awsName":"x_ns","backends":[],` + refs + `}`},
-		"a node without spec gets one":                 {"VirtualNode", "", `{metadata: {name: x}}`, "", `{"awsName":"x_ns",` + refs + `}`},
-		"a node with a null spec gets one":             {"VirtualNode", "", `{metadata: {name: x}, spec: null}`, "", `{"awsName":"x_ns",` + refs + `}`},
-		"a new service gets a name with a dot":         {"VirtualService", "", `{metadata: {name: x}, spec: {awsName: ""}}`, "", `{"awsName":"x.ns",` + refs + `}`},
-		"a given name stays":                           {"VirtualRouter", "", `{metadata: {name: x}, spec: {awsName: other}}`, "", `{"awsName":"other",` + refs + `}`},
-		"a generated name is left to the operator":     {"VirtualNode", "", `{metadata: {generateName: x-}, spec: {}}`, "", `{` + refs + `}`},
-		"a group gets a mesh but no name":              {"BackendGroup", "", `{metadata: {name: x}, spec: {}}`, "", `{` + refs + `}`},
-		"a Route gets neither":                         {"Route", "", `{metadata: {name: x}, spec: {virtualRouterRef: {name: r}}}`, "", ``},
-		"the very mesh it joins may be given":          {"BackendGroup", "", `{metadata: {name: x}, spec: {` + `meshRef: {name: m, uid: mesh-uid}}}`, "", ``},
-		"the mesh may be given without uid":            {"BackendGroup", "", `{metadata: {name: x}, spec: {meshRef: {name: m}}}`, "", `{` + refs + `}`},
-		"an empty mesh counts as absent":               {"BackendGroup", "", `{metadata: {name: x}, spec: {meshRef: {}}}`, "", `{` + refs + `}`},
-		"a gateway route gets its gateway":             {"GatewayRoute", "", `{metadata: {name: x, labels: {route: r}}, spec: {}}`, "", `{"awsName":"x_ns",` + refs + `,"virtualGatewayRef":{"name":"g","namespace":"gw","uid":"gateway-uid"}}`},
-		"the very gateway may be given":                {"GatewayRoute", "", `{metadata: {name: x, labels: {route: r}}, spec: {awsName: other, virtualGatewayRef: {name: g, namespace: gw, uid: gateway-uid}}}`, "", `{"awsName":"other",` + refs + `,"virtualGatewayRef":{"name":"g","namespace":"gw","uid":"gateway-uid"}}`},
-		"a new mesh gets a name":                       {"Mesh", "4", `{metadata: {name: x}, spec: {}}`, "", `{"awsName":"x"}`},
-		"an IPv4 cluster corrects a preference":        {"Mesh", "4", `{metadata: {name: x}, spec: {awsName: x, meshServiceDiscovery: {ipPreference: IPv6_ONLY}}}`, "", `{"awsName":"x","meshServiceDiscovery":{"ipPreference":"IPv4_ONLY"}}`},
-		"an unknown cluster counts as IPv4":            {"Mesh", "", `{metadata: {name: x}, spec: {awsName: x, meshServiceDiscovery: {}}}`, "", `{"awsName":"x","meshServiceDiscovery":{"ipPreference":"IPv4_ONLY"}}`},
-		"an IPv6 cluster sets a preference":            {"Mesh", "6", `{metadata: {name: x}, spec: {awsName: x}}`, "", `{"awsName":"x","meshServiceDiscovery":{"ipPreference":"IPv6_ONLY"}}`},
-		"an IPv6 cluster does so on updates":           {"Mesh", "6", `{metadata: {name: x}, spec: {awsName: x}}`, `{spec: {awsName: x}}`, `{"awsName":"x","meshServiceDiscovery":{"ipPreference":"IPv6_ONLY"}}`},
-		"a cluster with both leaves the choice":        {"Mesh", "46", `{metadata: {name: x}, spec: {awsName: x, meshServiceDiscovery: {ipPreference: IPv6_ONLY}}}`, "", ``},
-		"an update keeps what it leaves out":           {"GatewayRoute", "", `{spec: {httpRoute: {}}}`, `{spec: {awsName: a, meshRef: {name: m, uid: u}, virtualGatewayRef: {name: g, uid: v}}}`, `{"awsName":"a","httpRoute":{},"meshRef":{"name":"m","uid":"u"},"virtualGatewayRef":{"name":"g","uid":"v"}}`},
-		"an update keeps what it leaves empty":         {"VirtualNode", "", `{spec: {awsName: "", meshRef: {name: ""}}}`, `{spec: {awsName: a, meshRef: {name: m, uid: u}}}`, `{"awsName":"a","meshRef":{"name":"m","uid":"u"}}`},
-		"an update without spec keeps names":           {"VirtualNode", "", `{metadata: {name: x}}`, `{spec: {awsName: a}}`, `{"awsName":"a"}`},
-		"an update changes nothing else":               {"VirtualNode", "", `{extra: 1, spec: {awsName: b, unknown: {}}}`, `{spec: {awsName: a}}`, ``},
-		"an update fills nothing in":                   {"VirtualNode", "", `{metadata: {name: x}, spec: {}}`, `{spec: {}}`, ``},
-		"an update loses its empty lists":              {"VirtualRouter", "", `{spec: {awsName: a, listeners: []}}`, `{spec: {awsName: a}}`, `{"awsName":"a"}`},
-		"an object that is being deleted is untouched": {"VirtualNode", "", `{metadata: {deletionTimestamp: "2024-01-01T00:00:00Z"}, spec: {}}`, `{spec: {awsName: a}}`, ``},
+		"a new node gets mesh and name":            {"VirtualNode", "", `{metadata: {name: x}, spec: {backends: []}}`, "", `{"awsName":"x_ns","backends":[],` + refs + `}`},
+		"a node without spec gets one":             {"VirtualNode", "", `{metadata: {name: x}}`, "", `{"awsName":"x_ns",` + refs + `}`},
+		"a node with a null spec gets one":         {"VirtualNode", "", `{metadata: {name: x}, spec: null}`, "", `{"awsName":"x_ns",` + refs + `}`},
+		"a new service gets a name with a dot":     {"VirtualService", "", `{metadata: {name: x}, spec: {awsName: ""}}`, "", `{"awsName":"x.ns",` + refs + `}`},
+		"a given name stays":                       {"VirtualRouter", "", `{metadata: {name: x}, spec: {awsName: other}}`, "", `{"awsName":"other",` + refs + `}`},
+		"a generated name is left to the operator": {"VirtualNode", "", `{metadata: {generateName: x-}, spec: {}}`, "", `{` + refs + `}`},
+		"a group gets a mesh but no name":          {"BackendGroup", "", `{metadata: {name: x}, spec: {}}`, "", `{` + refs + `}`},
+		"a Route gets neither":                     {"Route", "", `{metadata: {name: x}, spec: {virtualRouterRef: {name: r}}}`, "", ``},
+		"the very mesh it joins may be given":      {"BackendGroup", "", `{metadata: {name: x}, spec: {` + `meshRef: {name: m, uid: mesh-uid}}}`, "", ``},
+		"the mesh may be given without uid":        {"BackendGroup", "", `{metadata: {name: x}, spec: {meshRef: {name: m}}}`, "", `{` + refs + `}`},
+		"an empty mesh counts as absent":           {"BackendGroup", "", `{metadata: {name: x}, spec: {meshRef: {}}}`, "", `{` + refs + `}`},
+		"a gateway route gets its gateway":         {"GatewayRoute", "", `{metadata: {name: x, labels: {route: r}}, spec: {}}`, "", `{"awsName":"x_ns",` + refs + `,"virtualGatewayRef":{"name":"g","namespace":"gw","uid":"gateway-uid"}}`},
+		"the very gateway may be given":            {"GatewayRoute", "", `{metadata: {name: x, labels: {route: r}}, spec: {awsName: other, virtualGatewayRef: {name: g, namespace: gw, uid: gateway-uid}}}`, "", `{"awsName":"other",` + refs + `,"virtualGatewayRef":{"name":"g","namespace":"gw","uid":"gateway-uid"}}`},
+		"a new mesh gets a name":                   {"Mesh", "4", `{metadata: {name: x}, spec: {}}`, "", `{"awsName":"x"}`},
+		"an IPv4 cluster corrects a preference":    {"Mesh", "4", `{metadata: {name: x}, spec: {awsName: x, meshServiceDiscovery: {ipPreference: IPv6_ONLY}}}`, "", `{"awsName":"x","meshServiceDiscovery":{"ipPreference":"IPv4_ONLY"}}`},
+		"an unknown cluster counts as IPv4":        {"Mesh", "", `{metadata: {name: x}, spec: {awsName: x, meshServiceDiscovery: {}}}`, "", `{"awsName":"x","meshServiceDiscovery":{"ipPreference":"IPv4_ONLY"}}`},
+		"an IPv6 cluster sets a preference":        {"Mesh", "6", `{metadata: {name: x}, spec: {awsName: x}}`, "", `{"awsName":"x","meshServiceDiscovery":{"ipPreference":"IPv6_ONLY"}}`},
+		"an IPv6 cluster does so on updates":       {"Mesh", "6", `{metadata: {name: x}, spec: {awsName: x}}`, `{spec: {awsName: x}}`, `{"awsName":"x","meshServiceDiscovery":{"ipPreference":"IPv6_ONLY"}}`},
+		"a cluster with both leaves the choice":    {"Mesh", "46", `{metadata: {name: x}, spec: {awsName: x, meshServiceDiscovery: {ipPreference: IPv6_ONLY}}}`, "", ``},
+		"an update keeps what it leaves out":       {"GatewayRoute", "", `{spec: {httpRoute: {}}}`, `{spec: {awsName: a, meshRef: {name: m, uid: u}, virtualGatewayRef: {name: g, uid: v}}}`, `{"awsName":"a","httpRoute":{},"meshRef":{"name":"m","uid":"u"},"virtualGatewayRef":{"name":"g","uid":"v"}}`},
+		"an update keeps what it leaves empty":     {"VirtualNode", "", `{spec: {awsName: "", meshRef: {name: ""}}}`, `{spec: {awsName: a, meshRef: {name: m, uid: u}}}`, `{"awsName":"a","meshRef":{"name":"m","uid":"u"}}`},
+		"an update without spec keeps names":       {"VirtualNode", "", `{metadata: {name: x}}`, `{spec: {awsName: a}}`, `{"awsName":"a"}`},
+		"an update changes nothing else":           {"VirtualNode", "", `{extra: 1, spec: {awsName: b, unknown: {}}}`, `{spec: {awsName: a}}`, ``},
+		"an update fills nothing in":               {"VirtualNode", "", `{metadata: {name: x}, spec: {}}`, `{spec: {}}`, ``},
+		"an update loses its empty lists":          {"VirtualRouter", "", `{spec: {awsName: a, listeners: []}}`, `{spec: {awsName: a}}`, `{"awsName":"a"}`},
+		"one that is being deleted keeps its name": {"VirtualNode", "", `{metadata: {deletionTimestamp: "2024-01-01T00:00:00Z"}, spec: {}}`, `{spec: {awsName: a}}`, `{"awsName":"a"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := &Mutator{Kind: c.kind, Deps: deps(t, c.families)}
@@ -189,6 +203,37 @@ func patched(t *testing.T, raw []byte, resp admission.Response) []byte {
 		t.Fatalf("%s: %v", operations, err)
 	}
 	return out
+}
+
+func TestARouteThatTwoGatewaysSelectNamesOne(t *testing.T) {
+	objects := world + `---
+apiVersion: appmesh.k8s.aws/v1beta2
+kind: VirtualGateway
+metadata: {name: greedy, namespace: bank, uid: greedy-uid}
+spec: {namespaceSelector: {}, meshRef: {name: m, uid: mesh-uid}}
+`
+	m := &Mutator{Kind: "GatewayRoute", Deps: Deps{Cache: reader(t, objects), Live: reader(t, objects), Families: func() string { return "4" }}}
+	for name, c := range map[string]struct{ ref, want, denial string }{
+		"it names none":                   {"", "", "expecting 1 but found 2: bank/greedy,gw/g; name one in spec.virtualGatewayRef"},
+		"it names one":                    {"virtualGatewayRef: {name: g, namespace: gw}", `{"name":"g","namespace":"gw","uid":"gateway-uid"}`, ""},
+		"it names one that has not it":    {"virtualGatewayRef: {name: foreign, namespace: gw}", "", "expecting 1 but found 0"},
+		"it names one of its own by name": {"virtualGatewayRef: {name: g}", "", "expecting 1 but found 0"},
+		"it names another life of one":    {"virtualGatewayRef: {name: g, namespace: gw, uid: x}", "", "may not specify read-only field: spec.virtualGatewayRef"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req := request(t, `{metadata: {name: x, labels: {route: r}}, spec: {`+c.ref+`}}`, "")
+			resp := m.Handle(context.Background(), req)
+			if c.denial != "" {
+				if resp.Allowed || !strings.Contains(resp.Result.Message, c.denial) {
+					t.Fatalf("got %t, %v", resp.Allowed, resp.Result)
+				}
+				return
+			}
+			if !resp.Allowed || !strings.Contains(string(specOf(t, req.Object.Raw, resp)), `"virtualGatewayRef":`+c.want) {
+				t.Errorf("got %v, %v", resp.Result, resp.Patches)
+			}
+		})
+	}
 }
 
 func TestMutatorDenies(t *testing.T) {
@@ -259,20 +304,36 @@ func TestMutatorAsksTheServerBeforeItDenies(t *testing.T) {
 }
 
 func TestValidator(t *testing.T) {
+	const in = `meshRef: {name: m, uid: mesh-uid}`
 	const route = `httpRoute: {match: {prefix: /}, action: {target: {virtualService: {virtualServiceRef: {name: s}}}}}`
 	for name, c := range map[string]struct{ kind, object, old, denial, warning string }{
-		"a good object":                          {"VirtualService", `{metadata: {name: x}}`, "", "", ""},
-		"all broken rules are named":             {"VirtualNode", `{metadata: {name: x}, spec: {serviceDiscovery: {}, backends: [{virtualService: {}}]}}`, "", "serviceDiscovery must have one of dns and awsCloudMap; add it (VirtualNode ns/x, spec.serviceDiscovery); one of virtualServiceRef and virtualServiceARN", ""},
-		"a warning":                              {"VirtualRouter", `{metadata: {name: x}}`, "", "", "the router has no listeners"},
-		"a condition to come is a warning":       {"VirtualRouter", `{metadata: {name: x}, spec: {listeners: [{portMapping: {port: 80, protocol: tcp}}], routes: [{name: r, tcpRoute: {action: {weightedTargets: [{virtualNodeRef: {name: v}, weight: 0}]}}}]}}`, "", "", "answers 503"},
-		"an old fault is left in peace":          {"VirtualNode", `{metadata: {name: x}, spec: {awsName: x_ns, serviceDiscovery: {}}}`, `{metadata: {name: x}, spec: {serviceDiscovery: {}}}`, "", ""},
-		"another name":                           {"VirtualNode", `{metadata: {name: x}, spec: {awsName: other}}`, `{metadata: {name: x}}`, "VirtualNode update may not change these fields: spec.awsName", ""},
-		"another mesh while the old one exists":  {"VirtualNode", `{metadata: {name: x}, spec: {meshRef: {name: m2, uid: u}}}`, `{metadata: {name: x}, spec: {meshRef: {name: m, uid: mesh-uid}}}`, "spec.meshRef", ""},
-		"another mesh that does not exist":       {"VirtualNode", `{metadata: {name: x}, spec: {meshRef: {name: m2, uid: u}}}`, `{metadata: {name: x}, spec: {meshRef: {name: m, uid: gone}}}`, "spec.meshRef", ""},
-		"the mesh made anew":                     {"VirtualNode", `{metadata: {name: x}, spec: {meshRef: {name: m, uid: mesh-uid}}}`, `{metadata: {name: x}, spec: {meshRef: {name: m, uid: gone}}}`, "", ""},
-		"the gateway made anew":                  {"GatewayRoute", `{metadata: {name: x}, spec: {virtualGatewayRef: {name: g, namespace: gw, uid: gateway-uid}, ` + route + `}}`, `{metadata: {name: x}, spec: {virtualGatewayRef: {name: g, namespace: gw, uid: gone}, ` + route + `}}`, "", ""},
-		"another gateway while the old one is":   {"GatewayRoute", `{metadata: {name: x}, spec: {virtualGatewayRef: {name: h, namespace: gw, uid: u}, ` + route + `}}`, `{metadata: {name: x}, spec: {virtualGatewayRef: {name: g, namespace: gw, uid: gateway-uid}, ` + route + `}}`, "spec.virtualGatewayRef", ""},
-		"an object that is being deleted passes": {"VirtualNode", `{metadata: {name: x, deletionTimestamp: "2024-01-01T00:00:00Z"}, spec: {awsName: other}}`, `{metadata: {name: x}}`, "", ""},
+		"a good object":                                                  {"VirtualService", `{metadata: {name: x}}`, "", "", ""},
+		"all broken rules are named":                                     {"VirtualNode", `{metadata: {name: x}, spec: {serviceDiscovery: {}, backends: [{virtualService: {}}]}}`, "", "serviceDiscovery must have one of dns and awsCloudMap; add it (VirtualNode ns/x, spec.serviceDiscovery); one of virtualServiceRef and virtualServiceARN", ""},
+		"a warning":                                                      {"VirtualRouter", `{metadata: {name: x}}`, "", "", "the router has no listeners"},
+		"a condition to come is a warning":                               {"VirtualRouter", `{metadata: {name: x}, spec: {listeners: [{portMapping: {port: 80, protocol: tcp}}], routes: [{name: r, tcpRoute: {action: {weightedTargets: [{virtualNodeRef: {name: v}, weight: 0}]}}}]}}`, "", "", "answers 503"},
+		"an old fault is left in peace":                                  {"VirtualNode", `{metadata: {name: x}, spec: {awsName: x_ns, serviceDiscovery: {}}}`, `{metadata: {name: x}, spec: {serviceDiscovery: {}}}`, "", ""},
+		"another name":                                                   {"VirtualNode", `{metadata: {name: x}, spec: {awsName: other}}`, `{metadata: {name: x}}`, "VirtualNode update may not change these fields: spec.awsName", ""},
+		"another mesh while the old one exists":                          {"VirtualNode", `{metadata: {name: x}, spec: {meshRef: {name: m2, uid: u}}}`, `{metadata: {name: x}, spec: {meshRef: {name: m, uid: mesh-uid}}}`, "spec.meshRef", ""},
+		"another mesh that does not exist":                               {"VirtualNode", `{metadata: {name: x}, spec: {meshRef: {name: m2, uid: u}}}`, `{metadata: {name: x}, spec: {meshRef: {name: m, uid: gone}}}`, "spec.meshRef", ""},
+		"the mesh made anew":                                             {"VirtualNode", `{metadata: {name: x}, spec: {meshRef: {name: m, uid: mesh-uid}}}`, `{metadata: {name: x}, spec: {meshRef: {name: m, uid: gone}}}`, "", ""},
+		"the gateway made anew":                                          {"GatewayRoute", `{metadata: {name: x, labels: {route: r}}, spec: {` + in + `, virtualGatewayRef: {name: g, namespace: gw, uid: gateway-uid}, ` + route + `}}`, `{metadata: {name: x}, spec: {` + in + `, virtualGatewayRef: {name: g, namespace: gw, uid: gone}, ` + route + `}}`, "", ""},
+		"another gateway while the old one is":                           {"GatewayRoute", `{metadata: {name: x}, spec: {virtualGatewayRef: {name: h, namespace: gw, uid: u}, ` + route + `}}`, `{metadata: {name: x}, spec: {virtualGatewayRef: {name: g, namespace: gw, uid: gateway-uid}, ` + route + `}}`, "spec.virtualGatewayRef", ""},
+		"another name while it is being deleted":                         {"VirtualNode", `{metadata: {name: x, deletionTimestamp: "2024-01-01T00:00:00Z"}, spec: {awsName: other}}`, `{metadata: {name: x}}`, "VirtualNode update may not change these fields: spec.awsName", ""},
+		"another mesh while it is being deleted":                         {"VirtualNode", `{metadata: {name: x, deletionTimestamp: "2024-01-01T00:00:00Z"}, spec: {meshRef: {name: m2, uid: u}}}`, `{metadata: {name: x}, spec: {meshRef: {name: m, uid: mesh-uid}}}`, "spec.meshRef", ""},
+		"a mesh that does not select it, instead of one that is gone":    {"VirtualNode", `{metadata: {name: x}, spec: {meshRef: {name: other, uid: other-uid}}}`, `{metadata: {name: x}, spec: {meshRef: {name: m, uid: gone}}}`, "spec.meshRef", ""},
+		"a mesh that does not select it, where there was none":           {"VirtualNode", `{metadata: {name: x}, spec: {meshRef: {name: other, uid: other-uid}}}`, `{metadata: {name: x}}`, "Mesh other of this uid does not exist or does not select namespace ns", ""},
+		"its mesh, where there was none":                                 {"VirtualNode", `{metadata: {name: x}, spec: {meshRef: {name: m, uid: mesh-uid}}}`, `{metadata: {name: x}}`, "", ""},
+		"a gateway that does not select it, instead of one that is gone": {"GatewayRoute", `{metadata: {name: x}, spec: {meshRef: {name: m, uid: mesh-uid}, virtualGatewayRef: {name: g, namespace: gw, uid: gateway-uid}, ` + route + `}}`, `{metadata: {name: x}, spec: {meshRef: {name: m, uid: mesh-uid}, virtualGatewayRef: {name: g, namespace: gw, uid: gone}, ` + route + `}}`, "spec.virtualGatewayRef", ""},
+		"a gateway that does not select it, where there was none":        {"GatewayRoute", `{metadata: {name: x}, spec: {meshRef: {name: m, uid: mesh-uid}, virtualGatewayRef: {name: g, namespace: gw, uid: gateway-uid}, ` + route + `}}`, `{metadata: {name: x}, spec: {meshRef: {name: m, uid: mesh-uid}, ` + route + `}}`, "is not in the mesh or does not select the route", ""},
+		"a gateway of another mesh":                                      {"GatewayRoute", `{metadata: {name: x}, spec: {meshRef: {name: m, uid: mesh-uid}, virtualGatewayRef: {name: foreign, namespace: gw, uid: foreign-uid}, ` + route + `}}`, `{metadata: {name: x}, spec: {meshRef: {name: m, uid: mesh-uid}, ` + route + `}}`, "is not in the mesh or does not select the route", ""},
+		"a name of another namespace of the mesh":                        {"VirtualNode", `{metadata: {name: x}, spec: {awsName: payments_bank, ` + in + `}}`, "", `the name "payments_bank" belongs to namespace bank of mesh m; choose another awsName, or create the object there (VirtualNode ns/x, spec.awsName)`, ""},
+		"a host of another namespace of the mesh":                        {"VirtualService", `{metadata: {name: x}, spec: {awsName: payments.bank.svc.cluster.local, ` + in + `}}`, "", "belongs to namespace bank", ""},
+		"its short name":                                                 {"VirtualService", `{metadata: {name: x}, spec: {awsName: Payments.bank, ` + in + `}}`, "", "belongs to namespace bank", ""},
+		"a host below one of another namespace":                          {"VirtualService", `{metadata: {name: x}, spec: {awsName: "0.payments.bank.svc.cluster.local.", ` + in + `}}`, "", "belongs to namespace bank", ""},
+		"a host of a namespace outside":                                  {"VirtualService", `{metadata: {name: x}, spec: {awsName: blue.outside.svc.cluster.local, ` + in + `}}`, "", "", ""},
+		"a host of a namespace that does not exist":                      {"VirtualService", `{metadata: {name: x}, spec: {awsName: example.com, ` + in + `}}`, "", "", ""},
+		"a name of its own namespace":                                    {"VirtualNode", `{metadata: {name: x}, spec: {awsName: other_ns, ` + in + `}}`, "", "", ""},
+		"a name of nobody":                                               {"VirtualNode", `{metadata: {name: x}, spec: {awsName: other, ` + in + `}}`, "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := &Validator{Object: kinds[c.kind], Deps: deps(t, "4")}

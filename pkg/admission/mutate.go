@@ -46,9 +46,6 @@ func (m *Mutator) Handle(ctx context.Context, req admission.Request) admission.R
 	if err := decode(m.Kind, req.Object.Raw, &known, &p.object); err != nil {
 		return admission.Errored(http.StatusBadRequest, err)
 	}
-	if known.Metadata.DeletionTimestamp != nil {
-		return admission.Allowed("")
-	}
 	if known.Metadata.Namespace == "" {
 		known.Metadata.Namespace = req.Namespace
 	}
@@ -100,7 +97,7 @@ func (m *Mutator) create(ctx context.Context, p *patch, known *system) error {
 			return err
 		}
 		if m.Kind == "GatewayRoute" {
-			gateway, err := place.gateway(ctx, &known.Metadata, ref)
+			gateway, err := place.gateway(ctx, &known.Metadata, ref, known.Spec.VirtualGatewayRef)
 			if err != nil {
 				return err
 			}

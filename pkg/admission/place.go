@@ -35,8 +35,11 @@ func (p placer) mesh(ctx context.Context, namespace string) (*meshv1beta2.Mesh, 
 	})
 }
 
-// gateway returns the VirtualGateway that a new GatewayRoute of the mesh is attached to.
-func (p placer) gateway(ctx context.Context, meta *metav1.ObjectMeta, mesh meshv1beta2.MeshReference) (*meshv1beta2.VirtualGateway, error) {
+// gateway returns the VirtualGateway that a new GatewayRoute of the mesh is attached to. Where several select the route, the one that
+// it refers to counts: no gateway can keep a route of another namespace from its own by selecting it too.
+func (p placer) gateway(ctx context.Context, meta *metav1.ObjectMeta, mesh meshv1beta2.MeshReference,
+	given *meshv1beta2.VirtualGatewayReference,
+) (*meshv1beta2.VirtualGateway, error) {
 	route := &meshv1beta2.GatewayRoute{ObjectMeta: metav1.ObjectMeta{Name: meta.Name, Namespace: meta.Namespace, Labels: meta.Labels}}
 	if route.Name == "" {
 		route.Name = meta.GenerateName
@@ -50,9 +53,13 @@ func (p placer) gateway(ctx context.Context, meta *metav1.ObjectMeta, mesh meshv
 		if err := reader.List(ctx, &list); err != nil {
 			return nil, fmt.Errorf("list virtual gateways: %w", err)
 		}
-		gateway, problem := membership.DesignateGateway(pointers(list.Items), route, labels, func(g *meshv1beta2.VirtualGateway) bool {
-			return g.Spec.MeshRef != nil && *g.Spec.MeshRef == mesh
-		})
+		ofMesh := func(g *meshv1beta2.VirtualGateway) bool { return g.Spec.MeshRef != nil && *g.Spec.MeshRef == mesh }
+		gateway, problem := membership.DesignateGateway(pointers(list.Items), route, labels, ofMesh)
+		if problem != nil && problem.Found > 1 && given != nil && given.Name != "" {
+			gateway, problem = membership.DesignateGateway(pointers(list.Items), route, labels, func(g *meshv1beta2.VirtualGateway) bool {
+				return ofMesh(g) && g.Name == given.Name && g.Namespace == given.NamespaceOr(route.Namespace)
+			})
+		}
 		if problem != nil {
 			return nil, denial{problem.Message}
 		}

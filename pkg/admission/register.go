@@ -17,6 +17,8 @@ type Deps struct {
 	Live client.Reader
 	// Families returns the IP families of the cluster: "4", "6" or "46", empty while unknown, which counts as "4".
 	Families func() string
+	// ClusterDomain is the DNS suffix of Services; empty means "cluster.local".
+	ClusterDomain string
 }
 
 // kinds are the kinds with webhooks and the constructors of their objects.

@@ -9,42 +9,104 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/membership"
+	"github.com/aftermesh/aftermesh/pkg/validate"
 )
 
 // repairer lets references change that have lost their referent. A Mesh or VirtualGateway that was deleted by force and made
 // anew has another UID, and its members could otherwise never be moved to it.
+//
+// A reference gets nobody in: it may only be written, at the first time or anew, when the Mesh or gateway selects the object now.
 type repairer struct{ Deps }
 
-// allow carries such a change over into old, so that it no longer counts as one.
-func (r repairer) allow(ctx context.Context, object, old meshv1beta2.Object) error {
-	if now, before := object.Common().MeshRef, old.Common().MeshRef; now != nil && *now != nil && *before != nil && **now != **before {
-		replaced, err := r.replaced(ctx, &meshv1beta2.Mesh{}, &meshv1beta2.Mesh{},
-			target{name: (*before).Name, uid: (*before).UID}, target{name: (*now).Name, uid: (*now).UID})
-		if err != nil {
-			return err
-		}
-		if replaced {
-			*before = *now
-		}
-	}
+// allow carries such a change over into old, so that it no longer counts as one. What it returns are reasons to deny that are not
+// changes of immutable fields.
+func (r repairer) allow(ctx context.Context, object, old meshv1beta2.Object) ([]string, error) {
+	denials, err := r.mesh(ctx, object, old)
 	route, ok := object.(*meshv1beta2.GatewayRoute)
-	if !ok {
-		return nil
+	oldRoute, was := old.(*meshv1beta2.GatewayRoute)
+	if err != nil || !ok || !was {
+		return denials, err
 	}
-	oldRoute, ok := old.(*meshv1beta2.GatewayRoute)
-	if !ok || route.Spec.VirtualGatewayRef == nil || oldRoute.Spec.VirtualGatewayRef == nil {
-		return nil
+	more, err := r.gateway(ctx, route, oldRoute)
+	return append(denials, more...), err
+}
+
+func (r repairer) mesh(ctx context.Context, object, old meshv1beta2.Object) ([]string, error) {
+	now, before := object.Common().MeshRef, old.Common().MeshRef
+	if now == nil || *now == nil || **now == valueOf(*before) {
+		return nil, nil
 	}
-	now, before := route.Spec.VirtualGatewayRef, oldRoute.Spec.VirtualGatewayRef
-	if now.UID == before.UID {
-		return nil
+	was := valueOf(*before)
+	gone, err := r.gone(ctx, &meshv1beta2.Mesh{}, target{name: was.Name, uid: was.UID})
+	if err != nil || !gone {
+		return nil, err
 	}
-	replaced, err := r.replaced(ctx, &meshv1beta2.VirtualGateway{}, &meshv1beta2.VirtualGateway{},
-		target{before.NamespaceOr(old.GetNamespace()), before.Name, before.UID}, target{now.NamespaceOr(object.GetNamespace()), now.Name, now.UID})
-	if err == nil && replaced {
-		oldRoute.Spec.VirtualGatewayRef = now
+	member, err := memberOf(ctx, r.Live, object.GetNamespace(), **now)
+	switch {
+	case err != nil:
+		return nil, err
+	case member:
+		*before = *now
+		return nil, nil
+	case was.Name != "":
+		return nil, nil // the change of an immutable field
 	}
-	return err
+	return []string{fmt.Sprintf("Mesh %s of this uid does not exist or does not select namespace %s; leave the field out (%s, spec.meshRef)",
+		(*now).Name, object.GetNamespace(), validate.Name(object))}, nil
+}
+
+func (r repairer) gateway(ctx context.Context, route, old *meshv1beta2.GatewayRoute) ([]string, error) {
+	now := route.Spec.VirtualGatewayRef
+	if now == nil || sameGateway(route, old) {
+		return nil, nil
+	}
+	was := valueOf(old.Spec.VirtualGatewayRef)
+	gone, err := r.gone(ctx, &meshv1beta2.VirtualGateway{}, target{was.NamespaceOr(old.Namespace), was.Name, was.UID})
+	if err != nil || !gone {
+		return nil, err
+	}
+	selected, err := r.selects(ctx, route)
+	switch {
+	case err != nil:
+		return nil, err
+	case selected:
+		old.Spec.VirtualGatewayRef = now
+		return nil, nil
+	case was.Name != "":
+		return nil, nil // the change of an immutable field
+	}
+	return []string{fmt.Sprintf("VirtualGateway %s/%s of this uid is not in the mesh or does not select the route; leave the field out (%s, spec.virtualGatewayRef)",
+		now.NamespaceOr(route.Namespace), now.Name, validate.Name(route))}, nil
+}
+
+func valueOf[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+func sameGateway(x, y *meshv1beta2.GatewayRoute) bool {
+	a, b := x.Spec.VirtualGatewayRef, y.Spec.VirtualGatewayRef
+	return b != nil && a.Name == b.Name && a.UID == b.UID && a.NamespaceOr(x.Namespace) == b.NamespaceOr(y.Namespace)
+}
+
+// selects says whether the gateway that a route refers to exists, belongs to the route's mesh and selects the route.
+func (r repairer) selects(ctx context.Context, route *meshv1beta2.GatewayRoute) (bool, error) {
+	ref := route.Spec.VirtualGatewayRef
+	var g meshv1beta2.VirtualGateway
+	switch err := r.Live.Get(ctx, client.ObjectKey{Namespace: ref.NamespaceOr(route.Namespace), Name: ref.Name}, &g); {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("read gateway %s: %w", ref.Name, err)
+	}
+	labels, err := namespaceLabels(ctx, r.Live, route.Namespace)
+	if err != nil {
+		return false, err
+	}
+	return g.UID == ref.UID && valueOf(g.Spec.MeshRef) == valueOf(route.Spec.MeshRef) && membership.SelectsRoute(&g, route, labels), nil
 }
 
 // target is one particular object.
@@ -53,13 +115,13 @@ type target struct {
 	uid             types.UID
 }
 
-// replaced says whether before is gone and after is there. The two empty objects are of the kind looked for.
-func (r repairer) replaced(ctx context.Context, a, b client.Object, before, after target) (bool, error) {
-	exists, err := r.exists(ctx, a, before)
-	if err != nil || exists {
-		return false, err
+// gone says whether an object is not there any more; one without a name never was. The empty object is of the kind looked for.
+func (r repairer) gone(ctx context.Context, into client.Object, t target) (bool, error) {
+	if t.name == "" {
+		return true, nil
 	}
-	return r.exists(ctx, b, after)
+	exists, err := r.exists(ctx, into, t)
+	return !exists, err
 }
 
 // exists looks for an object of that name and UID, in the cache and then on the API server.

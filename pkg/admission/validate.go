@@ -31,20 +31,17 @@ func (v *Validator) Handle(ctx context.Context, req admission.Request) admission
 	if err != nil {
 		return admission.Errored(http.StatusBadRequest, err)
 	}
-	if object.GetDeletionTimestamp() != nil {
-		return admission.Allowed("")
-	}
 	var old meshv1beta2.Object
 	if req.Operation == admissionv1.Update {
 		if old, err = v.decode(req.OldObject.Raw, req.Namespace); err != nil {
 			return admission.Errored(http.StatusBadRequest, fmt.Errorf("old object: %w", err))
 		}
-		repairs := repairer{v.Deps}
-		if err := repairs.allow(ctx, object, old); err != nil {
-			return admission.Errored(http.StatusInternalServerError, err)
-		}
 	}
-	var denials, warnings []string
+	denials, err := v.places(ctx, object, old)
+	if err != nil {
+		return admission.Errored(http.StatusInternalServerError, err)
+	}
+	var warnings []string
 	for _, f := range validate.Object(object, old) {
 		if f.Rule.Class == meshv1beta2.ClassReject {
 			denials = append(denials, f.String())
@@ -56,6 +53,14 @@ func (v *Validator) Handle(ctx context.Context, req admission.Request) admission
 		return admission.Denied(strings.Join(denials, "; "))
 	}
 	return admission.Allowed("").WithWarnings(warnings...)
+}
+
+// places judges what depends on other objects: the name of a new object, and references that an update writes.
+func (v *Validator) places(ctx context.Context, object, old meshv1beta2.Object) ([]string, error) {
+	if old == nil {
+		return foreignName(ctx, v.Deps, object)
+	}
+	return repairer{v.Deps}.allow(ctx, object, old)
 }
 
 func (v *Validator) decode(raw []byte, namespace string) (meshv1beta2.Object, error) {

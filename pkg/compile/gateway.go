@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/membership"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -42,52 +41,6 @@ func (b *builder) compileGateways() {
 		in.finish()
 		b.workloads = append(b.workloads, w)
 	}
-}
-
-// attachRoutes finds the gateway of every gateway route: the one its reference names, or the one that selects it when there is no
-// reference or that gateway does not exist any more.
-func (b *builder) attachRoutes() {
-	of := make(map[*meshv1beta2.VirtualGateway]*gateway, len(b.gateways))
-	for _, g := range b.gateways {
-		of[g.object] = g
-	}
-	for _, r := range b.entering {
-		self := objectOf(r)
-		g := b.referredGateway(r)
-		if g == nil {
-			found, problem := membership.DesignateGateway(b.in.VirtualGateways, r, b.namespaceLabels(r.Namespace), func(g *meshv1beta2.VirtualGateway) bool {
-				return b.meshOf[objectOf(g)] == b.meshOf[self]
-			})
-			if problem != nil {
-				b.problem(mesh.Problem{Object: self, Severity: mesh.Unresolved, Reason: problem.Reason, Path: "spec.virtualGatewayRef", Message: problem.Message})
-				continue
-			}
-			if g = of[found]; g == nil {
-				b.problem(mesh.Problem{Object: self, Severity: mesh.Unresolved, Reason: meshv1beta2.ReasonVirtualGatewayNotActive, Path: "spec.virtualGatewayRef",
-					Message: fmt.Sprintf("%s is not served, see its conditions", objectOf(found))})
-				continue
-			}
-		}
-		place := b.names[self]
-		place.Gateway = g.name
-		b.names[self] = place
-		g.routes = append(g.routes, r)
-	}
-}
-
-// referredGateway returns the gateway of the route's stored reference, if it exists in the route's mesh.
-func (b *builder) referredGateway(r *meshv1beta2.GatewayRoute) *gateway {
-	ref := r.Spec.VirtualGatewayRef
-	if ref == nil {
-		return nil
-	}
-	for _, g := range b.gateways {
-		if g.self.Name == ref.Name && g.self.Namespace == ref.NamespaceOr(r.Namespace) && (g.object.UID == ref.UID || b.in.Settings.Offline) &&
-			g.mesh == b.meshOf[objectOf(r)] {
-			return g
-		}
-	}
-	return nil
 }
 
 // gatewayListeners adds the listeners whose port is free; validate reports the others.
@@ -172,6 +125,10 @@ func (e *entering) add(r *meshv1beta2.GatewayRoute) {
 		return
 	}
 	d.route.Service, d.route.Timeout, d.route.TargetPort = service, passingTimeout(service), port
+	if d.host != (hostPattern{}) {
+		d.route.Domains = d.host.domains()
+	}
+	d.route.Fingerprint = mesh.Fingerprint(d.route)
 	if e.routes == nil {
 		e.routes = map[int][]hosted{}
 	}

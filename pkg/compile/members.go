@@ -10,6 +10,9 @@ import (
 
 // assignMembers puts every injected pod into the group of the node that selects it now. With several nodes the one it was
 // injected as counts if it is among them, else the oldest; with none the pod keeps what it was injected as.
+//
+// What a pod was injected as stands in an annotation, which whoever may write the pod may change. So it only ever chooses among
+// workloads of the pod's own namespace: a pod of another one has no group, and gets no configuration and no key.
 func (b *builder) assignMembers() {
 	byID := make(map[string]*mesh.Workload, len(b.workloads))
 	for _, w := range b.workloads {
@@ -37,7 +40,7 @@ func (b *builder) assignMembers() {
 			continue
 		}
 		w := byID[b.workloadOf(p, selecting[p])]
-		if w == nil {
+		if w == nil || w.Object.Namespace != p.Namespace {
 			continue
 		}
 		b.findRefused(p, w)
@@ -96,7 +99,8 @@ func profileOf(p *Pod) mesh.Profile {
 // group returns the id of the group of a workload and a profile, creating it at first use. The id of the usual profile is
 // the workload's own.
 func (b *builder) group(w *mesh.Workload, p mesh.Profile) string {
-	id := w.ID.String()
+	// A question mark of a name is written otherwise: "a?sds" may be the name of a node.
+	id := strings.NewReplacer("%", "%25", "?", "%3F").Replace(w.ID.String())
 	var extra []string
 	if p.IPv6 {
 		extra = append(extra, map[bool]string{true: "dual", false: "ipv6"}[p.IPv4])

@@ -70,10 +70,14 @@ func (b *builder) goodName(o mesh.Object, name string) bool {
 
 // nameConflict reports a name that two objects claim, on both of them; the older one keeps it.
 func (b *builder) nameConflict(loser, winner mesh.Object, name string) {
-	b.problem(mesh.Problem{Object: loser, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonNameConflict, Path: "spec.awsName",
-		Message: fmt.Sprintf("the name %q belongs to the older %s; this object is not served until that one goes or one of them is created again under another awsName", name, winner)})
+	b.loses(loser, fmt.Sprintf("the name %q belongs to the older %s; this object is not served until that one goes or one of them is created again under another awsName", name, winner))
 	b.problem(mesh.Problem{Object: winner, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonNameConflict, Path: "spec.awsName",
 		Message: fmt.Sprintf("%s claims the same name %q; this object is older and keeps it", loser, name)})
+}
+
+// loses reports an object that has not got its name.
+func (b *builder) loses(o mesh.Object, why string) {
+	b.problem(mesh.Problem{Object: o, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonNameConflict, Path: "spec.awsName", Message: why})
 }
 
 // selectorOf converts a label selector; a nil one selects nothing, and so does a malformed one, which validate reports.
@@ -161,58 +165,4 @@ func (b *builder) namespaceLabels(ns string) map[string]string {
 		return l
 	}
 	return map[string]string{"kubernetes.io/metadata.name": ns}
-}
-
-// resolveNames gives each object its name in its mesh; of two with one name the older keeps it.
-func (b *builder) resolveNames() {
-	for _, n := range claim(b, b.in.VirtualNodes) {
-		nd := &node{object: n, self: objectOf(n), mesh: b.meshOf[objectOf(n)], name: meshv1beta2.EffectiveName(n)}
-		b.nodes[keyOf(n)] = nd
-		b.nodeByName[nameKey{nd.mesh.name, nd.name}] = nd
-		b.nodeOrder = append(b.nodeOrder, nd)
-	}
-	for _, r := range claim(b, b.in.VirtualRouters) {
-		rt := &router{object: r, self: objectOf(r), mesh: b.meshOf[objectOf(r)]}
-		b.routers[keyOf(r)] = rt
-		b.routeByName[nameKey{rt.mesh.name, meshv1beta2.EffectiveName(r)}] = rt
-	}
-	for _, s := range claim(b, b.in.VirtualServices) {
-		vs := &virtualService{object: s, self: objectOf(s), mesh: b.meshOf[objectOf(s)]}
-		b.virtuals[keyOf(s)] = vs
-		b.virtualOf[nameKey{vs.mesh.name, meshv1beta2.EffectiveName(s)}] = vs
-	}
-	for _, g := range claim(b, b.in.VirtualGateways) {
-		b.gateways = append(b.gateways, &gateway{object: g, self: objectOf(g), mesh: b.meshOf[objectOf(g)], name: meshv1beta2.EffectiveName(g)})
-	}
-	b.entering = claim(b, b.in.GatewayRoutes)
-	claim(b, b.in.BackendGroups)
-	b.indexGroups()
-}
-
-// claim returns, oldest first, the objects that have a mesh and hold their name in it, and records their places.
-func claim[T meshv1beta2.Object](b *builder, list []T) []T {
-	holders := make(map[nameKey]mesh.Object, len(list))
-	out := make([]T, 0, len(list))
-	for _, o := range byAge(list) {
-		self := objectOf(o)
-		m := b.meshOf[self]
-		if m == nil {
-			continue
-		}
-		name := meshv1beta2.EffectiveName(o)
-		b.names[self] = Place{Mesh: m.name, Name: name, MeshRef: meshv1beta2.MeshReference{Name: m.object.Name, UID: m.object.UID}}
-		key := nameKey{m.name, name}
-		if o.Common().AWSName == nil {
-			key.name = o.GetNamespace() + "/" + o.GetName()
-		}
-		if winner, ok := holders[key]; ok {
-			b.nameConflict(self, winner, name)
-			continue
-		}
-		if b.goodName(self, name) {
-			holders[key] = self
-			out = append(out, o)
-		}
-	}
-	return out
 }

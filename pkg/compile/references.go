@@ -42,7 +42,9 @@ type lookup struct {
 }
 
 // resolve returns the entry that l refers to, or nil after reporting why there is none.
-func resolve[T any](b *builder, l lookup, byRef func(meshv1beta2.Reference) (*T, *meshInfo, mesh.Object), byName func(string) *T) *T {
+func resolve[T any](b *builder, l lookup, byRef func(meshv1beta2.Reference) (*T, *meshInfo, mesh.Object),
+	byName func(string) (*T, meshv1beta2.Object),
+) *T {
 	switch {
 	case l.arn != nil && l.ref == nil:
 		name, err := arnName(*l.arn, lowerFirst(l.kind))
@@ -50,9 +52,16 @@ func resolve[T any](b *builder, l lookup, byRef func(meshv1beta2.Reference) (*T,
 			b.dangling(l.from, l.path, l.notFound, err.Error()+"; "+l.effect)
 			return nil
 		}
-		t := byName(name)
+		t, o := byName(name)
 		if t == nil {
 			b.dangling(l.from, l.path, l.notFound, fmt.Sprintf("no %s of mesh %q has the name %q; %s", l.kind, l.mesh.name, name, l.effect))
+			return nil
+		}
+		// A name says nothing about who has it: one that belongs to a namespace never means somebody else's object.
+		if owner := b.foreignName(l.mesh, o); owner != "" && o.GetNamespace() != l.from.Namespace {
+			b.dangling(l.from, l.path, l.notFound, fmt.Sprintf("the name %q belongs to namespace %s, but %s has it; use %sRef to name that object; %s",
+				name, owner, objectOf(o), lowerFirst(l.kind), l.effect))
+			return nil
 		}
 		return t
 	case l.ref == nil:
@@ -82,7 +91,12 @@ func (b *builder) findNode(l lookup) *node {
 			return n, n.mesh, o
 		}
 		return nil, nil, o
-	}, func(name string) *node { return b.nodeByName[nameKey{l.mesh.name, name}] })
+	}, func(name string) (*node, meshv1beta2.Object) {
+		if n := b.nodeByName[nameKey{l.mesh.name, name}]; n != nil {
+			return n, n.object
+		}
+		return nil, nil
+	})
 }
 
 func (b *builder) findRouter(l lookup) *router {
@@ -94,7 +108,12 @@ func (b *builder) findRouter(l lookup) *router {
 			return n, n.mesh, o
 		}
 		return nil, nil, o
-	}, func(name string) *router { return b.routeByName[nameKey{l.mesh.name, name}] })
+	}, func(name string) (*router, meshv1beta2.Object) {
+		if r := b.routeByName[nameKey{l.mesh.name, name}]; r != nil {
+			return r, r.object
+		}
+		return nil, nil
+	})
 }
 
 func (b *builder) findService(l lookup) *virtualService {
@@ -106,7 +125,12 @@ func (b *builder) findService(l lookup) *virtualService {
 			return n, n.mesh, o
 		}
 		return nil, nil, o
-	}, func(name string) *virtualService { return b.virtualOf[nameKey{l.mesh.name, name}] })
+	}, func(name string) (*virtualService, meshv1beta2.Object) {
+		if v := b.virtualOf[nameKey{l.mesh.name, name}]; v != nil {
+			return v, v.object
+		}
+		return nil, nil
+	})
 }
 
 // targetNode resolves the node of one weighted target.

@@ -29,7 +29,7 @@ func (b *builder) compileServices() {
 		}
 		if key, ok := serviceOf(s.Name, o.Namespace, b.in.Settings.ClusterDomain); ok {
 			if ks := b.services[key]; ks != nil {
-				s.Addresses = ks.ClusterIPs
+				s.Addresses, s.Headless = ks.ClusterIPs, len(ks.ClusterIPs) == 0 && ks.ExternalName == ""
 			}
 		}
 		b.provide(v, s)

@@ -87,7 +87,7 @@ func compareBackends(x, y mesh.Backend) int {
 // compileOutbound sorts the ports of all backends out: which protocol a port has, and which service may use it.
 func (b *builder) compileOutbound(n *node, w *mesh.Workload) {
 	hosts := map[uint32]map[string]*mesh.Service{}
-	for _, be := range w.Backends {
+	for _, be := range plainFirst(w.Backends) {
 		for _, sp := range be.Service.Ports {
 			p := outboundPort(w, sp.Port)
 			entry := mesh.OutboundService{Service: be.Service, Port: sp}
@@ -103,9 +103,24 @@ func (b *builder) compileOutbound(n *node, w *mesh.Workload) {
 		}
 	}
 	for _, p := range w.Outbound {
-		b.shareTCP(n, p)
+		b.sharePort(n, p, w.Egress.AllowAll)
 	}
 	slices.SortFunc(w.Outbound, func(x, y *mesh.OutboundPort) int { return cmp.Compare(x.Port, y.Port) })
+}
+
+// plainFirst puts services whose name carries a port behind all others: the name of one may be the host and port of another, to which it
+// belongs whatever their ages.
+func plainFirst(list []mesh.Backend) []mesh.Backend {
+	ported := func(b mesh.Backend) bool { return strings.Contains(b.Service.Name, ":") }
+	if !slices.ContainsFunc(list, ported) {
+		return list
+	}
+	out := slices.Clone(list)
+	slices.SortStableFunc(out, func(x, y mesh.Backend) int {
+		rank := func(b mesh.Backend) int { return map[bool]int{false: 0, true: 1}[ported(b)] }
+		return cmp.Compare(rank(x), rank(y))
+	})
+	return out
 }
 
 // outboundPort returns the port of a number, added at first use. Workloads call few ports.
@@ -135,7 +150,7 @@ func (b *builder) freeHost(n *node, hosts map[uint32]map[string]*mesh.Service, s
 	for _, h := range names {
 		if other := taken[h]; other != nil {
 			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonHostnameConflict, Path: "spec.backends",
-				Message: fmt.Sprintf("%s and %s both stand for host %q on port %d; the older, %s, is used", other.Object, s.Object, h, port, other.Object)})
+				Message: fmt.Sprintf("%s and %s both stand for host %q on port %d; %s is used", other.Object, s.Object, h, port, other.Object)})
 			return false
 		}
 	}
@@ -153,30 +168,6 @@ func broader(x, y mesh.Protocol) mesh.Protocol {
 		}
 	}
 	return y
-}
-
-// shareTCP lets several TCP services, or TCP and HTTP ones, use one port as far as the address tells them apart: those with
-// known cluster IPs are matched by these, and one without may have the rest if no HTTP service is there.
-func (b *builder) shareTCP(n *node, p *mesh.OutboundPort) {
-	if len(p.TCP) == 0 || (len(p.HTTP) == 0 && len(p.TCP) == 1) {
-		return
-	}
-	var kept []mesh.OutboundService
-	rest := len(p.HTTP) > 0
-	for _, t := range p.TCP {
-		switch {
-		case len(t.Service.Addresses) > 0:
-			t.Addresses = t.Service.Addresses
-		case !rest:
-			rest = true
-		default:
-			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonPortConflict, Path: "spec.backends",
-				Message: fmt.Sprintf("tcp backend %s is left out: port %d is used by another backend too and no Service with a cluster IP tells them apart; use another port", t.Service.Object, p.Port)})
-			continue
-		}
-		kept = append(kept, t)
-	}
-	p.TCP = kept
 }
 
 // accessLog maps the only kind of sink there is. A path that the proxy's container cannot have is replaced by /dev/stdout,

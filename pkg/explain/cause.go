@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
+	"github.com/aftermesh/aftermesh/pkg/translate"
 )
 
 // causes names the objects behind what was found in the resources.
@@ -25,7 +26,7 @@ func newCauses(w *mesh.Workload) *causes {
 	for _, e := range w.Gateway.Entrances {
 		for _, h := range e.Hosts {
 			for _, r := range h.Routes {
-				c.routes[[2]string{h.Name, r.Name}] = r.Object.String()
+				c.routes[[2]string{translate.EntranceHost(h), r.Name}] = r.Object.String()
 			}
 		}
 	}
@@ -36,10 +37,11 @@ func newCauses(w *mesh.Workload) *causes {
 }
 
 func (c *causes) service(s *mesh.Service) {
-	c.hosts[s.Name], c.addresses[strings.ToLower(s.Name)] = s.Object.String(), s.Addresses
+	name := translate.HostName(s.Name)
+	c.hosts[name], c.addresses[strings.ToLower(s.Name)] = s.Object.String(), s.Addresses
 	for _, p := range s.Ports {
 		for _, r := range p.Routes {
-			c.routes[[2]string{s.Name, r.Name}] = r.Object.String()
+			c.routes[[2]string{name, r.Name}] = r.Object.String()
 			for _, t := range r.Targets {
 				if t.Destination != nil {
 					c.clusters[t.Cluster] = t.Destination.Object.String()

@@ -2,16 +2,17 @@ package explain
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 )
 
 // chooseChain returns the filter chain that Envoy picks for a connection, nil for none. Each step keeps the chains that are most
-// specific in one criterion and never goes back: port, then address, then TLS server name, then transport.
+// specific in one criterion and never goes back: port, then address, then TLS server name, then transport, then application protocol.
 func chooseChain(l *listenerv3.Listener, r *Request) (fc *listenerv3.FilterChain, byDefault bool) {
 	left := l.FilterChains
-	for _, rank := range []func(*listenerv3.FilterChainMatch, *Request) int{portRank, addressRank, nameRank, transportRank} {
+	for _, rank := range []func(*listenerv3.FilterChainMatch, *Request) int{portRank, addressRank, nameRank, transportRank, protocolRank} {
 		left = best(left, r, rank)
 	}
 	if len(left) == 0 {
@@ -95,6 +96,19 @@ func transportRank(m *listenerv3.FilterChainMatch, r *Request) int {
 	case "":
 		return 0
 	case want:
+		return 1
+	default:
+		return -1
+	}
+}
+
+// protocolRank compares what a listener sees in clear text; it never sees what TLS holds.
+func protocolRank(m *listenerv3.FilterChainMatch, r *Request) int {
+	wanted := m.GetApplicationProtocols()
+	switch {
+	case len(wanted) == 0:
+		return 0
+	case r.Scheme == "http" && slices.Contains(wanted, "http/1.1"), r.Scheme == "grpc" && slices.Contains(wanted, "h2c"):
 		return 1
 	default:
 		return -1

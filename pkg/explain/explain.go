@@ -20,14 +20,15 @@ const maxHops = 4
 
 // explainer reads the resources of one group.
 type explainer struct {
-	set    *xds.Set
-	causes *causes
+	workload *mesh.Workload
+	set      *xds.Set
+	causes   *causes
 }
 
 // Explain says what a request meets in the proxies of g, whose resources are set. A request of a sidecar is one that its
 // application sends; a request of a gateway is one that arrives from outside. The error says what could not be judged.
 func Explain(g *mesh.Group, set *xds.Set, r *Request) (*Answer, error) {
-	e := &explainer{set: set, causes: newCauses(g.Workload)}
+	e := &explainer{workload: g.Workload, set: set, causes: newCauses(g.Workload)}
 	a := &Answer{Proxy: g.ID}
 	now := *r
 	now.Headers = maps.Clone(r.Headers)
@@ -38,8 +39,12 @@ func Explain(g *mesh.Group, set *xds.Set, r *Request) (*Answer, error) {
 		now.Address = e.causes.address(now.Host)
 	}
 	inbound := g.Workload.ID.Gateway
+	var piped *listenerv3.Listener
 	for len(a.Hops) < maxHops {
-		l, err := e.entry(inbound, &now)
+		l, err := piped, error(nil)
+		if l == nil {
+			l, err = e.entry(inbound, &now)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -52,6 +57,13 @@ func Explain(g *mesh.Group, set *xds.Set, r *Request) (*Answer, error) {
 			return nil, err
 		}
 		a.Hops = append(a.Hops, h)
+		if piped, err = e.piped(h); err != nil {
+			return nil, err
+		}
+		if piped != nil {
+			h.Outcome = "the first bytes of the connection decide"
+			continue
+		}
 		next, ok := e.loopback(h)
 		if !ok {
 			return a, nil
@@ -70,7 +82,7 @@ func (e *explainer) entry(inbound bool, r *Request) (*listenerv3.Listener, error
 		if err != nil {
 			return nil, err
 		}
-		outbound := l.TrafficDirection == corev3.TrafficDirection_OUTBOUND
+		outbound := l.TrafficDirection == corev3.TrafficDirection_OUTBOUND && l.GetAddress().GetPipe() == nil
 		if !inbound && outbound || inbound && !outbound && l.GetAddress().GetSocketAddress().GetPortValue() == r.Port {
 			return l, nil
 		}
@@ -83,7 +95,7 @@ func (e *explainer) hop(l *listenerv3.Listener, r *Request) (*Hop, error) {
 	h := &Hop{Listener: l.Name}
 	fc, byDefault := chooseChain(l, r)
 	if fc == nil {
-		h.Outcome = fmt.Sprintf("the connection is closed: no filter chain takes port %d", r.Port)
+		h.Outcome = e.closed(l, r)
 		return h, nil
 	}
 	h.Chain, h.DefaultChain = fc.Name, byDefault
@@ -96,8 +108,8 @@ func (e *explainer) hop(l *listenerv3.Listener, r *Request) (*Hop, error) {
 		case *tcpv3.TcpProxy:
 			return h, e.tcp(h, m)
 		case *hcmv3.HttpConnectionManager:
-			if r.Scheme == "tcp" {
-				h.Outcome = "the port speaks HTTP: a connection that does not gets 400"
+			if r.Scheme == "tcp" || r.Scheme == "https" && fc.TransportSocket == nil {
+				h.Outcome = "the port speaks HTTP in clear text: a connection that does not gets 400"
 				return h, nil
 			}
 			h.RouteConfiguration = m.GetRds().GetRouteConfigName()
@@ -180,6 +192,23 @@ func (e *explainer) take(h *Hop, route *routev3.Route, r *Request) error {
 		return fmt.Errorf("the clusters of route %s cannot be judged", route.Name)
 	}
 	return e.shares(h, list)
+}
+
+// piped returns the listener of the proxy itself to which a hop hands connections over with their addresses.
+func (e *explainer) piped(h *Hop) (*listenerv3.Listener, error) {
+	if len(h.Shares) != 1 || len(h.Shares[0].Endpoints) != 1 {
+		return nil, nil
+	}
+	for _, res := range e.set.Resources(xds.ListenerType) {
+		l, err := message[*listenerv3.Listener](res)
+		if err != nil {
+			return nil, err
+		}
+		if path := l.GetAddress().GetPipe().GetPath(); path != "" && path == h.Shares[0].Endpoints[0] {
+			return l, nil
+		}
+	}
+	return nil, nil
 }
 
 // loopback returns where the request goes when its only cluster is the proxy's own outbound port.

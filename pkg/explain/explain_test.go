@@ -127,9 +127,10 @@ func TestRequestsMeetTheRoutesThatWereMeant(t *testing.T) {
 		"hosts are compared without regard to case":             {url: "http://COLOR.demo:8080/exact", route: "exact"},
 		"a host without its port is known":                      {url: base + "/exact", headers: []string{"host: color.demo"}, route: "exact"},
 		"an unknown host gets 404":                              {url: "http://other:8080/exact", status: 404},
-		"an unknown port is closed by DROP_ALL":                 {url: "http://color.demo:81/exact", outcome: "the connection is closed: no filter chain takes port 81"},
+		"an unknown port is closed by DROP_ALL":                 {url: "http://color.demo:81/exact", outcome: "closed by the egress filter DROP_ALL of mesh demo: no backend of VirtualNode demo/front is color.demo on port 81; add a VirtualService with a VirtualNode for it to spec.backends"},
 		"TLS to a name that is exempt passes DROP_ALL":          {url: "https://s3.amazonaws.com/", outcome: "the connection is passed on as it is"},
-		"TLS to any other name does not":                        {url: "https://example.com/", outcome: "the connection is closed: no filter chain takes port 443"},
+		"TLS to an exempt name on another port is closed":       {url: "tcp://db.rds.amazonaws.com:3306", outcome: "closed by the egress filter DROP_ALL of mesh demo: no backend of VirtualNode demo/front is db.rds.amazonaws.com on port 3306 (*.amazonaws.com passes by TLS on port 443 only); add a VirtualService with a VirtualNode for it to spec.backends"},
+		"TLS to any other name does not":                        {url: "https://example.com/", outcome: "closed by the egress filter DROP_ALL of mesh demo: no backend of VirtualNode demo/front is example.com on port 443; add a VirtualService with a VirtualNode for it to spec.backends"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			method := c.method

@@ -99,6 +99,10 @@ func (e *explainer) endpoints(c *clusterv3.Cluster) ([]string, error) {
 	var out []string
 	for _, locality := range a.GetEndpoints() {
 		for _, le := range locality.LbEndpoints {
+			if path := le.GetEndpoint().GetAddress().GetPipe().GetPath(); path != "" {
+				out = append(out, path)
+				continue
+			}
 			s := le.GetEndpoint().GetAddress().GetSocketAddress()
 			out = append(out, net.JoinHostPort(s.GetAddress(), strconv.Itoa(int(s.GetPortValue()))))
 		}

@@ -64,7 +64,7 @@ func DesignateGateway(gateways []*meshv1beta2.VirtualGateway, route *meshv1beta2
 	sameMesh func(*meshv1beta2.VirtualGateway) bool) (*meshv1beta2.VirtualGateway, *Problem) {
 	var found, passed []*meshv1beta2.VirtualGateway
 	for _, g := range gateways {
-		if !Selects(g.Spec.NamespaceSelector, nsLabels) || !selectsRoute(g, route) {
+		if !SelectsRoute(g, route, nsLabels) {
 			continue
 		}
 		if g.DeletionTimestamp != nil || !sameMesh(g) {
@@ -78,7 +78,7 @@ func DesignateGateway(gateways []*meshv1beta2.VirtualGateway, route *meshv1beta2
 	}
 	p := &Problem{Reason: meshv1beta2.ReasonVirtualGatewayNotDesignated, Found: len(found)}
 	if len(found) > 1 {
-		p.Message = fmt.Sprintf("found multiple matching virtualGateways for gatewayRoute: %s, expecting 1 but found %d: %s; narrow their spec.namespaceSelector or spec.gatewayRouteSelector",
+		p.Message = fmt.Sprintf("found multiple matching virtualGateways for gatewayRoute: %s, expecting 1 but found %d: %s; name one in spec.virtualGatewayRef, or narrow their selectors",
 			route.Name, len(found), strings.Join(sortedNames(found), ","))
 		return nil, p
 	}
@@ -90,9 +90,10 @@ func DesignateGateway(gateways []*meshv1beta2.VirtualGateway, route *meshv1beta2
 	return nil, p
 }
 
-// selectsRoute applies gatewayRouteSelector, whose absence, unlike that of other selectors, selects everything.
-func selectsRoute(g *meshv1beta2.VirtualGateway, route *meshv1beta2.GatewayRoute) bool {
-	return g.Spec.GatewayRouteSelector == nil || Selects(g.Spec.GatewayRouteSelector, route.Labels)
+// SelectsRoute says whether a gateway takes a route of a namespace with the given labels: its namespaceSelector selects these, and
+// its gatewayRouteSelector, whose absence, unlike that of other selectors, selects everything, the route's own.
+func SelectsRoute(g *meshv1beta2.VirtualGateway, route *meshv1beta2.GatewayRoute, nsLabels map[string]string) bool {
+	return Selects(g.Spec.NamespaceSelector, nsLabels) && (g.Spec.GatewayRouteSelector == nil || Selects(g.Spec.GatewayRouteSelector, route.Labels))
 }
 
 // sortedNames lists objects by name, gateways with their namespace.

@@ -212,14 +212,17 @@ type Backend struct {
 	Service *Service
 }
 
-// OutboundPort is one port that applications dial and everything that may be meant by it. A connection whose original address
-// is among the addresses of a TCP entry goes there; otherwise HTTP decides by host, or the TCP entry without addresses takes it.
+// OutboundPort is one port that applications dial and everything that may be meant by it. The address of a connection decides first,
+// then its TLS server name, then whether it speaks HTTP; the entry with Rest takes what is left. What nobody takes is no traffic of
+// the mesh: it passes to where it wanted to go, or is closed.
 type OutboundPort struct {
 	Port uint32
 	// Protocol of the HTTP family that names the route configuration; empty when no HTTP service is on this port.
 	Protocol Protocol
 	HTTP     []OutboundService
 	TCP      []OutboundService
+	// Inspect is true where the first bytes of a connection to an unknown address decide: a TLS server name, or whether it is HTTP.
+	Inspect bool
 }
 
 // OutboundService is one service on an outbound port.
@@ -227,8 +230,14 @@ type OutboundService struct {
 	Service *Service
 	// Port is the service's port of that number; the service's fingerprint covers it.
 	Port *ServicePort `hash:"-"`
-	// Addresses restrict a TCP entry to connections to these addresses; none means any address.
+	// Addresses lead to the service. They belong together and change rarely. HTTP entries have them on inspected ports only.
 	Addresses []string
+	// PodAddresses lead to the service too. They come and go one by one.
+	PodAddresses []string
+	// ServerNames lead TLS connections to unknown addresses to the service.
+	ServerNames []string
+	// Rest is true for the one TCP entry that takes connections to unknown addresses. On an inspected port it takes no TLS.
+	Rest bool
 }
 
 // Service is a name that clients call, with the ports it answers on. A service without a provider has none.
@@ -239,8 +248,10 @@ type Service struct {
 	// Created orders services that compete for one name or port: the oldest wins.
 	Created time.Time
 	Ports   []*ServicePort
-	// Addresses are the cluster IPs of the Kubernetes Service behind the name, if there is one.
+	// Addresses are the cluster IPs of the Kubernetes Service behind the name, if there is one. Headless says that it has none, so
+	// that clients dial its pods.
 	Addresses []string
+	Headless  bool
 	// Sources are all objects that the service is made from: itself, router, routes, nodes.
 	Sources []Object
 	// Fingerprint covers the service with its routes and the names of its clusters.

@@ -8,6 +8,8 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
+	rawbufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -38,6 +40,8 @@ const (
 type upstream struct {
 	cluster *xds.Resource
 	service string
+	// fault says why there is no cluster.
+	fault Fault
 }
 
 // upstreamCluster returns the cluster through which callers reach d. socket says whether they have a provider of secrets of their own.
@@ -87,7 +91,7 @@ func setEDS(c *clusterv3.Cluster) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	service := c.Name + "/" + mesh.Combine(string(b)).String()[:8]
+	service := c.Name + "/" + mesh.Combine(string(b)).Short()
 	c.EdsClusterConfig.ServiceName = service
 	return service, nil
 }
@@ -166,6 +170,43 @@ func passThrough(name string, k *mesh.KeepAlive, o mesh.HTTPOptions) (*xds.Resou
 		return nil, err
 	}
 	return xds.NewResource(name, c)
+}
+
+// pipeCluster returns a cluster that leads to a listener of the proxy itself and tells it the addresses of each connection.
+func pipeCluster(name, path string) (*xds.Resource, error) {
+	raw, err := pack(&rawbufferv3.RawBuffer{})
+	if err != nil {
+		return nil, err
+	}
+	typed, err := pack(&proxyprotocolv3.ProxyProtocolUpstreamTransport{
+		Config: &corev3.ProxyProtocolConfig{Version: corev3.ProxyProtocolConfig_V2},
+		TransportSocket: &corev3.TransportSocket{
+			Name:       "envoy.transport_sockets.raw_buffer",
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: raw},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return xds.NewResource(name, &clusterv3.Cluster{
+		Name:                 name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:       durationpb.New(localConnectTimeout),
+		CircuitBreakers:      breakers(mesh.Pool{}),
+		TransportSocket: &corev3.TransportSocket{
+			Name:       "envoy.transport_sockets.upstream_proxy_protocol",
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed},
+		},
+		LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{{
+			LbEndpoints: []*endpointv3.LbEndpoint{{
+				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: pipeAddress(path)}},
+			}},
+		}}},
+	})
+}
+
+func pipeAddress(path string) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}}
 }
 
 func breakers(p mesh.Pool) *clusterv3.CircuitBreakers {

@@ -8,10 +8,13 @@ import (
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	httpinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
 	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
+	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
@@ -21,12 +24,20 @@ import (
 // chain is the input of one filter chain: what it matches and where it leads. Exactly one of Routes and Clusters is set.
 type chain struct {
 	Name string
+	// Object is the service that the chain leads to; without one the chain is the workload's own.
+	Object mesh.Object
 	// Port is the original destination port; 0 matches every port.
 	Port      uint32
 	Addresses []string
 	// ServerNames restrict the chain to TLS connections for these names.
 	ServerNames []string
-	StatPrefix  string
+	// Transport restricts the chain to TLS or to clear text, as far as the listener looks; empty takes both.
+	Transport string
+	// OnlyHTTP restricts the chain to what was seen to be HTTP.
+	OnlyHTTP   bool
+	StatPrefix string
+	// Silent chains write no access log: another chain of the proxy does for their connections.
+	Silent bool
 	// Routes names a route configuration and makes the chain speak HTTP as HTTP says.
 	Routes string
 	HTTP   mesh.HTTPOptions
@@ -50,7 +61,9 @@ type chain struct {
 type listenerInput struct {
 	Name, StatPrefix string
 	Port             uint32
-	Outbound         bool
+	// Pipe is the path of a socket in place of addresses with Port; connections come there from the proxy itself.
+	Pipe     string
+	Outbound bool
 	// Direct is true where connections are made to the listener itself; otherwise the redirect step sends them there.
 	Direct    bool
 	Profile   mesh.Profile
@@ -60,40 +73,95 @@ type listenerInput struct {
 	Default *chain
 }
 
-// listener returns the resource made from in. It needs the clusters of its TCP chains.
-func listener(in *listenerInput) (*xds.Resource, error) {
+// listener returns the resource made from in, without the chains that Envoy would refuse it for. It needs the clusters of its TCP chains.
+func listener(in *listenerInput) made {
 	l := &listenerv3.Listener{Name: in.Name, StatPrefix: in.StatPrefix, TrafficDirection: corev3.TrafficDirection_INBOUND}
 	if in.Outbound {
 		l.TrafficDirection = corev3.TrafficDirection_OUTBOUND
 	}
 	bind(l, in)
+	var faults []Fault
 	filters, err := listenerFilters(in)
 	if err != nil {
-		return nil, err
+		return made{faults: []Fault{newFault(mesh.Object{}, in.Name, err)}}
 	}
 	l.ListenerFilters = filters
 	l.ContinueOnListenerFiltersTimeout = len(filters) > 0
 	logs, err := accessLogs(in.AccessLog)
 	if err != nil {
-		return nil, err
+		faults = append(faults, newFault(mesh.Object{}, "access log", err))
 	}
 	var needs []string
+	taken := map[string]bool{}
 	for _, c := range in.Chains {
-		list, err := filterChains(c, logs)
+		written := logs
+		if c.Silent {
+			written = nil
+		}
+		list, err := filterChains(c, written)
+		if err == nil {
+			err = claimMatches(taken, list)
+		}
 		if err != nil {
-			return nil, err
+			faults = append(faults, newFault(c.Object, "filter chain "+c.Name, err))
+			continue
 		}
 		l.FilterChains = append(l.FilterChains, list...)
 		needs = append(needs, chainClusters(c)...)
 	}
 	if in.Default != nil {
 		if l.DefaultFilterChain, err = filterChain(*in.Default, logs); err != nil {
-			return nil, err
+			faults = append(faults, newFault(in.Default.Object, "filter chain "+in.Default.Name, err))
 		}
 		needs = append(needs, chainClusters(*in.Default)...)
 	}
 	slices.Sort(needs)
-	return xds.NewResource(in.Name, l, slices.Compact(needs)...)
+	r, err := xds.NewResource(in.Name, l, slices.Compact(needs)...)
+	if err != nil {
+		faults = append(faults, newFault(mesh.Object{}, in.Name, err))
+	}
+	return made{r, faults}
+}
+
+// claimMatches takes what chains match. Envoy refuses a listener of which two chains match the same connections.
+func claimMatches(taken map[string]bool, chains []*listenerv3.FilterChain) error {
+	var keys []string
+	for _, c := range chains {
+		if err := validate(c); err != nil {
+			return err
+		}
+		m := &listenerv3.FilterChainMatch{}
+		proto.Merge(m, c.GetFilterChainMatch())
+		names, ranges := orNone(m.ServerNames), orNone(m.PrefixRanges)
+		for _, name := range names {
+			for _, r := range ranges {
+				m.ServerNames, m.PrefixRanges = []string{name}, []*corev3.CidrRange{r}
+				if r == nil {
+					m.PrefixRanges = nil
+				}
+				b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+				if err != nil {
+					return err
+				}
+				if key := string(b); taken[key] || slices.Contains(keys, key) {
+					return fmt.Errorf("another chain takes the same connections to port %d", m.GetDestinationPort().GetValue())
+				}
+				keys = append(keys, string(b))
+			}
+		}
+	}
+	for _, k := range keys {
+		taken[k] = true
+	}
+	return nil
+}
+
+// orNone returns the list, or one zero element in place of none.
+func orNone[T any](list []T) []T {
+	if len(list) == 0 {
+		return make([]T, 1)
+	}
+	return list
 }
 
 // bind sets the addresses. The outbound listener is on loopback only: redirected connections arrive there, and on any other
@@ -101,6 +169,10 @@ func listener(in *listenerInput) (*xds.Resource, error) {
 func bind(l *listenerv3.Listener, in *listenerInput) {
 	p := in.Profile
 	switch {
+	case in.Pipe != "":
+		l.Address = pipeAddress(in.Pipe)
+		l.EnableReusePort = wrapperspb.Bool(false) // pipes have none
+		l.ListenerFiltersTimeout = durationpb.New(inspectTimeout)
 	case in.Outbound && p.IPv4 && p.IPv6:
 		l.Address = socketAddress("127.0.0.1", in.Port)
 		l.AdditionalAddresses = []*listenerv3.AdditionalAddress{{Address: socketAddress("::1", in.Port)}}
@@ -120,6 +192,9 @@ func bind(l *listenerv3.Listener, in *listenerInput) {
 // inspector, which tells TLS from clear text, is always there. It looks at no port on which it would hold a protocol in which the
 // server speaks first: outbound at 443 only, inbound at all ports but clear or strict TCP ones.
 func listenerFilters(in *listenerInput) ([]*listenerv3.ListenerFilter, error) {
+	if in.Pipe != "" {
+		return inspectingFilters()
+	}
 	var filters []*listenerv3.ListenerFilter
 	if !in.Direct {
 		dst, err := pack(&originaldstv3.OriginalDst{})
@@ -152,6 +227,26 @@ func listenerFilters(in *listenerInput) ([]*listenerv3.ListenerFilter, error) {
 	return append(filters, f), nil
 }
 
+// inspectingFilters restore the addresses of a connection and look for TLS, then for HTTP.
+func inspectingFilters() ([]*listenerv3.ListenerFilter, error) {
+	var filters []*listenerv3.ListenerFilter
+	for _, f := range []struct {
+		name   string
+		config proto.Message
+	}{
+		{"envoy.filters.listener.proxy_protocol", &proxyprotocolv3.ProxyProtocol{}},
+		{"envoy.filters.listener.tls_inspector", &inspectorv3.TlsInspector{}},
+		{"envoy.filters.listener.http_inspector", &httpinspectorv3.HttpInspector{}},
+	} {
+		typed, err := pack(f.config)
+		if err != nil {
+			return nil, err
+		}
+		filters = append(filters, &listenerv3.ListenerFilter{Name: f.name, ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: typed}})
+	}
+	return filters, nil
+}
+
 // uninspected matches the ports of TCP chains that need not be told apart; nil if there are none.
 func uninspected(chains []chain) *listenerv3.ListenerFilterChainMatchPredicate {
 	var rules []*listenerv3.ListenerFilterChainMatchPredicate
@@ -180,6 +275,19 @@ func onPort(port uint32) *listenerv3.ListenerFilterChainMatchPredicate {
 
 const httpsPort = 443
 
+// inspectTimeout is how long a client may take until its first bytes. One that waits for the server to speak is passed on then, as one
+// of which nothing is known.
+const inspectTimeout = time.Second
+
+// What listeners tell apart.
+const (
+	transportTLS   = "tls"
+	transportClear = "raw_buffer"
+)
+
+// httpProtocols are what the HTTP inspector sets.
+var httpProtocols = []string{"http/1.0", "http/1.1", "h2c"}
+
 // filterChains returns the chain, or the two of a permissive one: encrypted and clear.
 func filterChains(c chain, logs []*accesslogv3.AccessLog) ([]*listenerv3.FilterChain, error) {
 	clear, err := filterChain(c, logs)
@@ -199,15 +307,20 @@ func filterChains(c chain, logs []*accesslogv3.AccessLog) ([]*listenerv3.FilterC
 		return nil, fmt.Errorf("clone chain %s", c.Name)
 	}
 	encrypted.Name += "_tls"
-	encrypted.FilterChainMatch.TransportProtocol, encrypted.TransportSocket = "tls", socket
-	clear.FilterChainMatch.TransportProtocol = "raw_buffer"
+	encrypted.FilterChainMatch.TransportProtocol, encrypted.TransportSocket = transportTLS, socket
+	clear.FilterChainMatch.TransportProtocol = transportClear
 	return []*listenerv3.FilterChain{encrypted, clear}, nil
 }
 
 func filterChain(c chain, logs []*accesslogv3.AccessLog) (*listenerv3.FilterChain, error) {
 	fc := &listenerv3.FilterChain{Name: c.Name}
 	if c.Port != 0 {
-		fc.FilterChainMatch = &listenerv3.FilterChainMatch{DestinationPort: wrapperspb.UInt32(c.Port), ServerNames: c.ServerNames}
+		fc.FilterChainMatch = &listenerv3.FilterChainMatch{
+			DestinationPort: wrapperspb.UInt32(c.Port), ServerNames: c.ServerNames, TransportProtocol: c.Transport,
+		}
+		if c.OnlyHTTP {
+			fc.FilterChainMatch.ApplicationProtocols = httpProtocols
+		}
 		for _, a := range c.Addresses {
 			fc.FilterChainMatch.PrefixRanges = append(fc.FilterChainMatch.PrefixRanges, cidr(a))
 		}

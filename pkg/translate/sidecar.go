@@ -54,25 +54,10 @@ func outboundInput(g *mesh.Group) *listenerInput {
 		Profile: bindProfile(g.Profile), AccessLog: w.AccessLog,
 	}
 	for _, p := range w.Outbound {
-		if len(p.HTTP) > 0 {
-			in.Chains = append(in.Chains, chain{
-				Name: fmt.Sprintf("egress_%s_%d", p.Protocol, p.Port), Port: p.Port, StatPrefix: "egress",
-				Routes: outboundRoutes(p), HTTP: w.HTTP,
-			})
-		}
-		for i, t := range p.TCP {
-			name := fmt.Sprintf("egress_tcp_%d", p.Port)
-			if i > 0 {
-				name += "_" + t.Service.Name
-			}
-			in.Chains = append(in.Chains, tcpChain(name, p.Port, t, w.ID.Mesh))
-		}
+		in.Chains = append(in.Chains, outboundChains(w, p)...)
 	}
-	if len(w.Egress.Exempt) > 0 {
-		in.Chains = append(in.Chains, chain{
-			Name: "egress_amazonaws", Port: httpsPort, ServerNames: w.Egress.Exempt, StatPrefix: "egress",
-			Clusters: defined(amazonCluster(w.ID.Mesh)),
-		})
+	if len(w.Egress.Exempt) > 0 && !inspects(w, httpsPort) {
+		in.Chains = append(in.Chains, exemptChain(w))
 	}
 	if w.Egress.AllowAll {
 		for _, port := range []uint32{inboundPort, outboundPort} {
@@ -83,7 +68,7 @@ func outboundInput(g *mesh.Group) *listenerInput {
 				})
 			}
 		}
-		in.Default = &chain{Name: "egress_mesh_allow_all", StatPrefix: "egress", Clusters: defined(passThroughCluster(w.ID.Mesh))}
+		in.Default = passChain(w)
 	} else if len(in.Chains) == 0 {
 		// Envoy refuses a listener without any chain.
 		in.Default = &chain{Name: "closed", StatPrefix: "closed", Clusters: defined(closedCluster(w.ID.Mesh))}
@@ -91,8 +76,128 @@ func outboundInput(g *mesh.Group) *listenerInput {
 	return in
 }
 
+// inspectedInput returns the listener that takes the connections of inspected ports from the outbound one, with their addresses in a
+// header of the PROXY protocol, and looks at their first bytes; nil where none is needed. It is a listener of its own because looking
+// holds protocols in which the server speaks first, and because the filters of the outbound one must never change.
+//
+// Where everything may leave the mesh it is always there, so that the first inspected port finds it.
+func inspectedInput(g *mesh.Group) *listenerInput {
+	w := g.Workload
+	in := &listenerInput{
+		Name: inspectedListener, StatPrefix: "inspected", Pipe: inspectedPipe(w.ID), Outbound: true, AccessLog: w.AccessLog,
+	}
+	for _, p := range w.Outbound {
+		if p.Inspect {
+			in.Chains = append(in.Chains, inspectedChains(w, p)...)
+		}
+	}
+	switch {
+	case w.Egress.AllowAll:
+		in.Default = passChain(w)
+	case len(in.Chains) == 0:
+		return nil
+	}
+	if len(w.Egress.Exempt) > 0 && inspects(w, httpsPort) {
+		in.Chains = append(in.Chains, exemptChain(w))
+	}
+	return in
+}
+
+// outboundChains are the chains of one port that the outbound listener chooses by address.
+func outboundChains(w *mesh.Workload, p *mesh.OutboundPort) []chain {
+	var out []chain
+	if len(p.HTTP) > 0 {
+		c := httpChain(w, p)
+		if !p.Inspect {
+			out = append(out, c)
+		}
+		for _, s := range p.HTTP {
+			if len(s.Addresses) > 0 {
+				c.Name, c.Addresses = fmt.Sprintf("egress_%s_%d_%s", p.Protocol, p.Port, s.Service.Name), s.Addresses
+				out = append(out, c)
+			}
+		}
+	}
+	for i, t := range p.TCP {
+		c := tcpChain(tcpChainName(p, i), p.Port, t, w.ID.Mesh)
+		if len(t.Addresses) > 0 || t.Rest && !p.Inspect {
+			if c.Addresses = t.Addresses; t.Rest && !p.Inspect {
+				c.Addresses = nil
+			}
+			out = append(out, c)
+		}
+		for _, a := range t.PodAddresses {
+			c.Name, c.Addresses = tcpChainName(p, i)+"_"+a, []string{a}
+			out = append(out, c)
+		}
+	}
+	if p.Inspect {
+		out = append(out, chain{
+			Name: fmt.Sprintf("inspect_%d", p.Port), Port: p.Port, StatPrefix: "inspect", Silent: true,
+			Clusters: defined(inspectedCluster(w.ID.Mesh)),
+		})
+	}
+	return out
+}
+
+// inspectedChains are the chains of one port that are chosen by the first bytes of a connection.
+func inspectedChains(w *mesh.Workload, p *mesh.OutboundPort) []chain {
+	var out []chain
+	if len(p.HTTP) > 0 {
+		c := httpChain(w, p)
+		if c.OnlyHTTP = w.Egress.AllowAll; !c.OnlyHTTP {
+			c.Transport = transportClear
+		}
+		out = append(out, c)
+	}
+	for i, t := range p.TCP {
+		c := tcpChain(tcpChainName(p, i), p.Port, t, w.ID.Mesh)
+		if len(t.ServerNames) > 0 {
+			c.ServerNames, c.Transport = t.ServerNames, transportTLS
+			out = append(out, c)
+		}
+		if t.Rest {
+			c.Name, c.ServerNames, c.Transport = c.Name+"_rest", nil, transportClear
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// inspects is true when a port is inspected.
+func inspects(w *mesh.Workload, port uint32) bool {
+	return slices.ContainsFunc(w.Outbound, func(p *mesh.OutboundPort) bool { return p.Inspect && p.Port == port })
+}
+
+func exemptChain(w *mesh.Workload) chain {
+	return chain{
+		Name: "egress_amazonaws", Port: httpsPort, ServerNames: w.Egress.Exempt, StatPrefix: "egress",
+		Clusters: defined(amazonCluster(w.ID.Mesh)),
+	}
+}
+
+func passChain(w *mesh.Workload) *chain {
+	return &chain{Name: "egress_mesh_allow_all", StatPrefix: "egress", Clusters: defined(passThroughCluster(w.ID.Mesh))}
+}
+
+func httpChain(w *mesh.Workload, p *mesh.OutboundPort) chain {
+	return chain{
+		Name: fmt.Sprintf("egress_%s_%d", p.Protocol, p.Port), Port: p.Port, StatPrefix: "egress",
+		Routes: outboundRoutes(p), HTTP: w.HTTP,
+	}
+}
+
+// tcpChainName is that of the i-th TCP service of a port.
+func tcpChainName(p *mesh.OutboundPort, i int) string {
+	name := fmt.Sprintf("egress_tcp_%d", p.Port)
+	if i > 0 {
+		name += "_" + p.TCP[i].Service.Name
+	}
+	return name
+}
+
 func tcpChain(name string, port uint32, t mesh.OutboundService, meshName string) chain {
-	c := chain{Name: name, Port: port, Addresses: t.Addresses, StatPrefix: "egress"}
+	c := chain{Name: name, Object: t.Service.Object, Port: port, StatPrefix: "egress"}
 	if len(t.Port.Routes) > 0 {
 		r := t.Port.Routes[0]
 		c.Clusters, c.Idle = r.Targets, r.Timeout.Idle

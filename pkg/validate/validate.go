@@ -31,14 +31,11 @@ func (f Finding) String() string {
 }
 
 // Object judges obj. old is what obj replaces, or nil for a new object and for the view of an object as it stands. Findings
-// come in the order of the fields, changes of immutable fields first. Nothing is found in an object that is being deleted when
-// old is given.
+// come in the order of the fields, changes of immutable fields first. That an object is being deleted makes no difference: it may
+// be served until then.
 func Object(obj, old meshv1beta2.Object) []Finding {
 	if old == nil {
 		return judgeObject(obj)
-	}
-	if obj.GetDeletionTimestamp() != nil {
-		return nil
 	}
 	findings := immutable(obj, old)
 	before := judgeObject(old)

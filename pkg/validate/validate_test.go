@@ -101,15 +101,15 @@ func TestEveryRuleOfTheTableHasARow(t *testing.T) {
 	}
 }
 
-func TestAnObjectThatIsBeingDeletedIsNotJudged(t *testing.T) {
+func TestAnObjectThatIsBeingDeletedIsJudgedLikeOthers(t *testing.T) {
 	old := object(t, "Mesh", `{awsName: a}`)
 	o := object(t, "Mesh", `{awsName: b, namespaceSelector: {matchExpressions: [{key: a, operator: Maybe}]}}`)
 	if got := validate.Object(o, old); len(got) != 2 {
 		t.Fatalf("want two findings, got %v", got)
 	}
 	o.SetDeletionTimestamp(&metav1.Time{Time: time.Unix(1, 0)})
-	if got := validate.Object(o, old); len(got) != 0 {
-		t.Errorf("got %v", got)
+	if got := validate.Object(o, old); len(got) != 2 {
+		t.Errorf("want the same two findings, got %v", got)
 	}
 }
 

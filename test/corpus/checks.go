@@ -53,8 +53,10 @@ func (t *run) check(ctx context.Context, s Step, c Check) error {
 		return t.checkHealth(ctx, c)
 	case "metric":
 		return t.checkMetric(ctx, c)
+	case "certs":
+		return t.checkCerts(ctx, c)
 	default:
-		return notYet(fmt.Sprintf("checks of kind %s", c.Kind))
+		return fmt.Errorf("unknown kind of check %q", c.Kind)
 	}
 }
 

@@ -23,6 +23,8 @@ type material struct {
 	authorities map[string]*identity.Authority
 	leaves      map[string]leaf
 	provider    *sds.Provider
+	// issuer signs the identities of the provider.
+	issuer *identity.Authority
 }
 
 type leaf struct {
@@ -62,6 +64,9 @@ func (t *run) environment(ctx context.Context) error {
 	}
 	if err := t.startProvider(); err != nil {
 		return fmt.Errorf("environment.sds: %w", err)
+	}
+	if err := t.kube.alias(ctx, e.DNSAliases); err != nil {
+		return fmt.Errorf("environment.dnsAliases: %w", err)
 	}
 	return nil
 }
@@ -226,23 +231,29 @@ func (t *run) startProvider() error {
 	if err != nil {
 		return err
 	}
+	t.material.issuer = a
 	if t.material.provider, err = sds.Listen(s.Socket); err != nil {
 		return err
 	}
 	t.material.provider.SetTrust(s.TrustDomain, bytes.Clone(a.PEM()))
-	for _, i := range s.Identities {
-		if i.Later {
-			return notYet("environment.sds.identities.later")
-		}
-		u, err := url.Parse(i.SPIFFEID)
+	return t.register(slices.DeleteFunc(slices.Clone(s.Identities), func(r Registration) bool { return r.Later }))
+}
+
+// register makes identities known to the provider of secrets, each with a certificate of its own.
+func (t *run) register(list []Registration) error {
+	if len(list) > 0 && t.material.provider == nil {
+		return errors.New("the case has no environment.sds")
+	}
+	for _, r := range list {
+		u, err := url.Parse(r.SPIFFEID)
 		if err != nil {
 			return err
 		}
-		chain, key, err := a.Leaf(identity.Names{URIs: []*url.URL{u}}, time.Now(), certificateLife)
+		chain, key, err := t.material.issuer.Leaf(identity.Names{URIs: []*url.URL{u}}, time.Now(), certificateLife)
 		if err != nil {
 			return err
 		}
-		t.material.provider.SetCertificate(i.SPIFFEID, chain, key)
+		t.material.provider.SetCertificate(r.SPIFFEID, chain, key)
 	}
 	return nil
 }

@@ -53,8 +53,9 @@ func (t *run) checkHealth(ctx context.Context, c Check) error {
 // checkMetric looks for a metric with labels among those that the proxies of a workload show to Prometheus.
 func (t *run) checkMetric(ctx context.Context, c Check) error {
 	var want struct {
-		Labels  []string
-		Present *bool
+		Labels      []string
+		LabelValues map[string]string `yaml:"labelValues"`
+		Present     *bool
 	}
 	if err := decodeNode(&c.Expect, &want); err != nil {
 		return err
@@ -69,14 +70,15 @@ func (t *run) checkMetric(ctx context.Context, c Check) error {
 		if err != nil {
 			return err
 		}
-		if present := hasMetric(string(text), c.Metric, want.Labels); present != (want.Present == nil || *want.Present) {
-			return fmt.Errorf("pod %s: metric %s with the labels %v is there: %v", p.Name, c.Metric, want.Labels, present)
+		if present := hasMetric(string(text), c.Metric, want.Labels, want.LabelValues); present != (want.Present == nil || *want.Present) {
+			return fmt.Errorf("pod %s: metric %s with the labels %v %v is there: %v", p.Name, c.Metric, want.Labels, want.LabelValues, present)
 		}
 	}
 	return nil
 }
 
-func hasMetric(text, metric string, labels []string) bool {
+// hasMetric finds a line of Prometheus' text format that has all labels, and the given values of some.
+func hasMetric(text, metric string, labels []string, values map[string]string) bool {
 	for line := range strings.SplitSeq(text, "\n") {
 		rest, ok := strings.CutPrefix(line, metric+"{")
 		if !ok {
@@ -84,11 +86,18 @@ func hasMetric(text, metric string, labels []string) bool {
 		}
 		all := true
 		for _, l := range labels {
-			all = all && (strings.HasPrefix(rest, l+`="`) || strings.Contains(rest, ","+l+`="`))
+			all = all && hasLabel(rest, l+`="`)
+		}
+		for l, v := range values {
+			all = all && hasLabel(rest, l+`="`+v+`"`)
 		}
 		if all {
 			return true
 		}
 	}
 	return false
+}
+
+func hasLabel(line, label string) bool {
+	return strings.HasPrefix(line, label) || strings.Contains(line, ","+label)
 }

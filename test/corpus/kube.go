@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,7 @@ import (
 
 // kube talks to the cluster as kubectl does.
 type kube struct {
+	config  *rest.Config
 	dynamic dynamic.Interface
 	typed   kubernetes.Interface
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
@@ -55,7 +57,7 @@ func newKube(cfg *rest.Config) (*kube, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &kube{dynamic: d, typed: k, mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))}, nil
+	return &kube{config: cfg, dynamic: d, typed: k, mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))}, nil
 }
 
 // resource returns the client for objects of a kind.
@@ -121,12 +123,57 @@ func (k *kube) apply(ctx context.Context, u *unstructured.Unstructured, o metav1
 		return err
 	}
 	force := true
-	o.FieldManager, o.Force, o.FieldValidation = manager, &force, metav1.FieldValidationStrict
+	o.FieldManager, o.Force = manager, &force
+	o.FieldValidation = cmp.Or(o.FieldValidation, metav1.FieldValidationStrict)
 	got, err := r.Patch(ctx, u.GetName(), types.ApplyPatchType, b, o)
 	if err == nil {
 		u.SetDeletionTimestamp(got.GetDeletionTimestamp())
 	}
 	return err
+}
+
+// applyAsClient creates or patches one object as kubectl apply does, so that the API server judges unknown fields: it does not for
+// objects applied on its side.
+func (k *kube) applyAsClient(ctx context.Context, u *unstructured.Unstructured, o metav1.PatchOptions) error {
+	r, err := k.resource(u.GroupVersionKind(), u.GetNamespace())
+	if err != nil {
+		return err
+	}
+	_, err = r.Create(ctx, u, metav1.CreateOptions{FieldManager: manager, FieldValidation: o.FieldValidation, DryRun: o.DryRun})
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	b, err := json.Marshal(u)
+	if err != nil {
+		return err
+	}
+	o.FieldManager = manager
+	_, err = r.Patch(ctx, u.GetName(), types.MergePatchType, b, o)
+	return err
+}
+
+// patch changes one object.
+func (k *kube) patch(ctx context.Context, r Ref, kind types.PatchType, validation string, body any) error {
+	c, err := k.byKind(r.Kind, r.Namespace)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	if _, err := c.Patch(ctx, r.Name, kind, b, metav1.PatchOptions{FieldManager: manager, FieldValidation: validation}); err != nil {
+		return fmt.Errorf("patch %s %s/%s: %w", r.Kind, r.Namespace, r.Name, err)
+	}
+	return nil
+}
+
+// restart replaces the pods of a Deployment.
+func (k *kube) restart(ctx context.Context, namespace, name string) error {
+	body := map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{
+		"annotations": map[string]string{"kubectl.kubernetes.io/restartedAt": time.Now().Format(time.RFC3339Nano)},
+	}}}}
+	return k.patch(ctx, Ref{"Deployment", namespace, name}, types.MergePatchType, metav1.FieldValidationStrict, body)
 }
 
 // rolledOut is nil when a Deployment runs its present template everywhere.

@@ -3,7 +3,6 @@ package corpus
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	yamlv3 "go.yaml.in/yaml/v3"
 
 	"github.com/aftermesh/aftermesh/test/echo/order"
 )
@@ -61,21 +62,69 @@ func (t *run) checkLoad(ctx context.Context, s Step, c Check) error {
 	if err := errors.Join(decodeNode(&c.Request, &in), decodeNode(&c.Expect, &want)); err != nil {
 		return err
 	}
-	if in.Together != "" {
-		return notYet("request.together")
-	}
-	ip, err := t.source(ctx, c.From)
+	other, err := t.companion(ctx, s, in.Together)
 	if err != nil {
 		return err
 	}
-	state, err := t.load(ctx, ip, in, watched(s, want))
+	ip, to, err := t.route(ctx, c.From, in.URL)
 	if err != nil {
+		return err
+	}
+	in.URL = to
+	state, err := t.load(ctx, ip, in, watched(s, want))
+	if err := errors.Join(err, other(ctx)); err != nil {
 		return err
 	}
 	if err := want.judge(state); err != nil {
 		return err
 	}
 	return t.judgeConnections(ctx, want)
+}
+
+// companion starts the check that a load names as "step:number", to run at the same time, and returns what waits for its result. The
+// check also runs in its own place; a companion that names this load back is not started again.
+func (t *run) companion(ctx context.Context, s Step, together string) (func(context.Context) error, error) {
+	if together == "" {
+		return func(context.Context) error { return nil }, nil
+	}
+	at := strings.LastIndex(together, ":")
+	number, err := strconv.Atoi(together[at+1:])
+	step := slices.IndexFunc(t.c.Steps, func(o Step) bool { return at > 0 && o.Name == together[:at] })
+	if err != nil || step < 0 || number < 1 || number > len(t.c.Steps[step].Checks) {
+		return nil, notYet(fmt.Sprintf("request.together %q is not the name of a step and the number of a check, step:number", together))
+	}
+	o := t.c.Steps[step].Checks[number-1]
+	if o.Kind == "load" {
+		o.Request = withoutKey(o.Request, "together")
+	}
+	// The companion has its own peaks and its own load at the stand-in, so that neither disturbs the other.
+	twin := *t
+	twin.loadName, twin.peaks = "together", nil
+	result := make(chan error, 1)
+	go func() { result <- twin.check(ctx, s, o) }()
+	return func(ctx context.Context) error {
+		select {
+		case err := <-result:
+			if err != nil {
+				return fmt.Errorf("%s at the same time: %w", together, err)
+			}
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}, nil
+}
+
+// withoutKey returns a mapping without one of its keys.
+func withoutKey(n yamlv3.Node, key string) yamlv3.Node {
+	content := slices.Clone(n.Content)
+	for i := 0; i+1 < len(content); i += 2 {
+		if content[i].Value == key {
+			n.Content = slices.Delete(content, i, i+2)
+			break
+		}
+	}
+	return n
 }
 
 // watched are the workloads whose statistics are read during a load: those that its check names, and those of checks of the step
@@ -95,9 +144,10 @@ func watched(s Step, want loadAnswer) []string {
 
 // load sends a load from a stand-in, reads the statistics of the watched workloads meanwhile, and returns the counts.
 func (t *run) load(ctx context.Context, ip string, in loadRequest, watch []string) (order.Counts, error) {
-	o := order.Load{Rate: in.Rate, Seconds: in.DurationSeconds}
+	name := order.LoadName{Name: t.loadName}
+	o := order.Load{LoadName: name, Rate: in.Rate, Seconds: in.DurationSeconds}
 	o.URL, o.Method, o.Body, o.Concurrency = in.URL, in.Method, in.Body, in.Concurrency
-	if err := t.control(ctx, ip, "/load/stop", struct{}{}, &order.LoadState{}); err != nil {
+	if err := t.control(ctx, ip, "/load/stop", name, &order.LoadState{}); err != nil {
 		return order.Counts{}, err
 	}
 	t.peaks = peaks{}
@@ -110,13 +160,13 @@ func (t *run) load(ctx context.Context, ip string, in loadRequest, watch []strin
 	deadline := time.Now().Add(time.Duration(in.DurationSeconds*float64(time.Second)) + spare)
 	for state.Running {
 		if time.Now().After(deadline) || ctx.Err() != nil {
-			err := t.control(context.WithoutCancel(ctx), ip, "/load/stop", struct{}{}, &state)
+			err := t.control(context.WithoutCancel(ctx), ip, "/load/stop", name, &state)
 			return state.Total, errors.Join(errors.New("the load did not end"), ctx.Err(), err)
 		}
 		t.peaks.add(before, t.sample(ctx, watch))
 		const pause = 50 * time.Millisecond
 		time.Sleep(pause)
-		if err := t.control(ctx, ip, "/load", struct{}{}, &state); err != nil {
+		if err := t.control(ctx, ip, "/load", name, &state); err != nil {
 			return state.Total, err
 		}
 	}
@@ -261,17 +311,11 @@ func (t *run) workers(ctx context.Context, workload string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	b, err := admin(ctx, pods[0].Status.PodIP, "/server_info")
+	values, err := statistics(ctx, pods[0].Status.PodIP, regexp.MustCompile(`^server\.concurrency$`))
 	if err != nil {
 		return 0, err
 	}
-	var info struct {
-		Options struct{ Concurrency int } `json:"command_line_options"`
-	}
-	if err := json.Unmarshal(b, &info); err != nil {
-		return 0, fmt.Errorf("server_info of %s: %w", workload, err)
-	}
-	return max(1, info.Options.Concurrency), nil
+	return max(1, int(values["server.concurrency"])), nil
 }
 
 // admin reads from the port of a proxy that others may read.

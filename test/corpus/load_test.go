@@ -1,10 +1,12 @@
 package corpus
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	yamlv3 "go.yaml.in/yaml/v3"
 
 	"github.com/aftermesh/aftermesh/test/echo/order"
@@ -114,7 +116,7 @@ func TestOnlyStepsWithoutChangesWaitForTheTime(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
 		"settleSeconds: 15": false, "apply: [a.yaml]": true, "delete: [{kind: Service, name: a}]": true, "restart: [n/a]": true,
-		"scale: [{name: a}]": true, "patch: [{name: a}]": true, "labelNamespace: {namespace: a}": true, "registerSvids: [a]": true,
+		"scale: [{name: a}]": true, "patch: [{name: a}]": true, "labelNamespace: {namespace: a}": true, "registerSvids: [{workload: a/b, spiffeId: spiffe://a/b}]": true,
 	} {
 		var s Step
 		parse(t, text, &s)
@@ -134,6 +136,7 @@ func TestRulesAreUnderstoodOrRefused(t *testing.T) {
 		{"{when: any path but a health check, answers: 'backend, after 45 seconds'}", []echoRule{{When: "", DelaySeconds: 45}}, ""},
 		{"{when: GET /get, answers: 'purple, or 500 while the pod is faulty'}", []echoRule{{When: "GET /get", Fault: "obey"}}, ""},
 		{"{when: GET /fault, answers: '200, and makes the one pod that got it faulty'}", []echoRule{{When: "GET /fault", Fault: "begin"}}, ""},
+		{"{when: /, answers: '200 or 503, half and half at random'}", []echoRule{{When: "/", Statuses: []int{200, 503}}}, ""},
 		{"{when: grpc.health.v1.Health/Check, answers: SERVING}", nil, ""},
 		{"{when: /, answers: a song}", nil, "a song"},
 	} {
@@ -141,8 +144,44 @@ func TestRulesAreUnderstoodOrRefused(t *testing.T) {
 		parse(t, "rules: ["+c.rule+"]", &w)
 		got, err := w.rules()
 		faulty(t, err, c.fault)
-		if err == nil && (len(got) != len(c.want) || len(got) > 0 && got[0] != c.want[0]) {
+		if err == nil && !cmp.Equal(got, c.want) {
 			t.Errorf("%s becomes %+v, expected %+v", c.rule, got, c.want)
 		}
+	}
+}
+
+func TestMetricsAreFoundByLabelsAndValues(t *testing.T) {
+	t.Parallel()
+	const text = `rq{a="1",b="2"} 5` + "\n"
+	for _, c := range []struct {
+		labels []string
+		values map[string]string
+		want   bool
+	}{
+		{[]string{"a", "b"}, nil, true}, {[]string{"c"}, nil, false}, {nil, map[string]string{"b": "2"}, true}, {[]string{"a"}, map[string]string{"b": "1"}, false},
+	} {
+		if got := hasMetric(text, "rq", c.labels, c.values); got != c.want {
+			t.Errorf("labels %v, values %v: %v", c.labels, c.values, got)
+		}
+	}
+}
+
+func TestALoadNamesItsCompanion(t *testing.T) {
+	t.Parallel()
+	r := &run{c: &Case{Steps: []Step{{Name: "one: two", Checks: []Check{{Kind: "gone"}}}}}}
+	for _, together := range []string{"one: two:2", "one: two:0", "one: two", "other:1", ":1"} {
+		if _, err := r.companion(t.Context(), Step{}, together); err == nil {
+			t.Errorf("%q names no check and is accepted", together)
+		}
+	}
+	if wait, err := r.companion(t.Context(), Step{}, ""); err != nil || wait(t.Context()) != nil {
+		t.Errorf("a load without a companion: %v", err)
+	}
+}
+
+func parseJSON(t *testing.T, text string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,11 +108,11 @@ func (t *run) checkAdmission(ctx context.Context, c Check) error {
 	if err != nil {
 		return err
 	}
-	var options metav1.PatchOptions
+	options := metav1.PatchOptions{FieldValidation: cmp.Or(c.FieldValidation, t.fieldValidation())}
 	if !c.As.IsZero() {
 		options.DryRun = []string{metav1.DryRunAll}
 	}
-	return want.judge(t.kube.apply(ctx, u, options))
+	return want.judge(t.kube.applyAsClient(ctx, u, options))
 }
 
 // document finds the object of an admission check in its file and merges the variant into it.

@@ -1,8 +1,8 @@
 package corpus
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -66,8 +66,9 @@ type run struct {
 	applied     []*unstructured.Unstructured
 	deployments []Ref
 	material    material
-	// peaks is what proxies showed during the last load.
-	peaks peaks
+	// peaks is what proxies showed during the last load; loadName tells apart loads that run at the same time.
+	peaks    peaks
+	loadName string
 }
 
 const (
@@ -99,6 +100,9 @@ func (r *Runner) Run(ctx context.Context, c *Case) Report {
 	if t.material.provider != nil {
 		t.material.provider.Close()
 	}
+	if err := t.kube.alias(context.WithoutCancel(ctx), nil); err != nil {
+		t.outcome("clean-up", "DNS aliases gone", start, err)
+	}
 	t.report.Seconds = time.Since(start).Seconds()
 	return t.report
 }
@@ -116,12 +120,13 @@ func (t *run) outcome(step, check string, start time.Time, err error) {
 	}
 }
 
-// prepare refuses what this runner cannot set up, and removes what an earlier run left.
+// Failed is the report of a case that could not be run at all.
+func Failed(name string, err error) Report {
+	return Report{Case: name, Outcomes: []Outcome{{Step: "load", Check: "expect.yaml", Message: err.Error()}}}
+}
+
+// prepare sets the cluster up for the case, and removes what an earlier run left.
 func (t *run) prepare(ctx context.Context) error {
-	e := t.c.Environment
-	if !e.DNSAliases.IsZero() {
-		return notYet("environment.dnsAliases")
-	}
 	if err := t.kube.configure(ctx, t.c.Controller); err != nil {
 		return err
 	}
@@ -176,7 +181,7 @@ func (t *run) step(ctx context.Context, s Step) bool {
 
 // changes is false for a step that only waits: then there is nothing to poll for, the time itself is what it asks for.
 func (s Step) changes() bool {
-	return len(s.Delete)+len(s.Apply)+len(s.Patch)+len(s.Scale)+len(s.Restart) > 0 || s.LabelNamespace != nil || !s.RegisterSvids.IsZero()
+	return len(s.Delete)+len(s.Apply)+len(s.Patch)+len(s.Scale)+len(s.Restart) > 0 || s.LabelNamespace != nil || len(s.RegisterSvids) > 0
 }
 
 func (t *run) pause(ctx context.Context, seconds float64) {
@@ -207,8 +212,8 @@ func (t *run) change(ctx context.Context, s Step) error {
 		})
 		t.deployments = slices.DeleteFunc(t.deployments, func(d Ref) bool { return d == r })
 	}
-	if !s.RegisterSvids.IsZero() {
-		return notYet("registerSvids")
+	if err := t.register(s.RegisterSvids); err != nil {
+		return fmt.Errorf("registerSvids: %w", err)
 	}
 	for _, f := range s.Apply {
 		if err := t.applyFile(ctx, s, f); err != nil {
@@ -240,10 +245,7 @@ func (t *run) change(ctx context.Context, s Step) error {
 	}
 	for _, name := range s.Restart {
 		ns, n, _ := strings.Cut(name, "/")
-		restart := map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{
-			"annotations": map[string]string{"kubectl.kubernetes.io/restartedAt": time.Now().Format(time.RFC3339)},
-		}}}}
-		if err := t.patch(ctx, Ref{"Deployment", ns, n}, types.MergePatchType, restart); err != nil {
+		if err := t.kube.restart(ctx, ns, n); err != nil {
 			return err
 		}
 	}
@@ -251,18 +253,7 @@ func (t *run) change(ctx context.Context, s Step) error {
 }
 
 func (t *run) patch(ctx context.Context, r Ref, kind types.PatchType, body any) error {
-	c, err := t.kube.byKind(r.Kind, r.Namespace)
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	if _, err := c.Patch(ctx, r.Name, kind, b, metav1.PatchOptions{FieldManager: manager, FieldValidation: metav1.FieldValidationStrict}); err != nil {
-		return fmt.Errorf("patch %s %s/%s: %w", r.Kind, r.Namespace, r.Name, err)
-	}
-	return nil
+	return t.kube.patch(ctx, r, kind, t.fieldValidation(), body)
 }
 
 // applyFile applies the objects of a file in order; those that the step expects to be refused may fail.
@@ -276,7 +267,7 @@ func (t *run) applyFile(ctx context.Context, s Step, file string) error {
 			continue
 		}
 		u = t.adapt(u)
-		if err := t.kube.apply(ctx, u, metav1.PatchOptions{}); err != nil {
+		if err := t.kube.apply(ctx, u, metav1.PatchOptions{FieldValidation: t.fieldValidation()}); err != nil {
 			if t.refused(s, file, u) {
 				continue
 			}
@@ -288,6 +279,11 @@ func (t *run) applyFile(ctx context.Context, s Step, file string) error {
 		}
 	}
 	return nil
+}
+
+// fieldValidation is how strict the API server is about unknown fields of the case's objects.
+func (t *run) fieldValidation() string {
+	return cmp.Or(t.c.Environment.FieldValidation, metav1.FieldValidationStrict)
 }
 
 func (t *run) skipped(u *unstructured.Unstructured) bool {

@@ -28,17 +28,28 @@ type echoRule struct {
 	When         string  `json:"when"`
 	DelaySeconds float64 `json:"delaySeconds,omitempty"`
 	Fault        string  `json:"fault,omitempty"`
+	Statuses     []int   `json:"statuses,omitempty"`
 }
 
 type phrase struct {
 	pattern *regexp.Regexp
 	fault   string
 	builtIn bool // what every stand-in does
+	// apply takes what the groups of the pattern found.
+	apply func(rule *echoRule, groups []string) error
 }
 
 // phrases are the special answers that a case may ask for. Health checks of a proxy never get one.
 var phrases = []phrase{
-	{pattern: regexp.MustCompile(`^\S+, after (\d+) seconds$`)},
+	{pattern: regexp.MustCompile(`^\S+, after (\d+) seconds$`), apply: func(r *echoRule, groups []string) error {
+		_, err := fmt.Sscan(groups[0], &r.DelaySeconds)
+		return err
+	}},
+	{pattern: regexp.MustCompile(`^(\d{3}) or (\d{3}), half and half at random$`), apply: func(r *echoRule, groups []string) error {
+		r.Statuses = make([]int, len(groups))
+		_, err := fmt.Sscan(strings.Join(groups, " "), &r.Statuses[0], &r.Statuses[1])
+		return err
+	}},
 	{pattern: regexp.MustCompile(`^\S+, or 500 while the pod is faulty$`), fault: "obey"},
 	{pattern: regexp.MustCompile(`^200, and makes the one pod that got it faulty$`), fault: "begin"},
 	{pattern: regexp.MustCompile(`^200, and heals the pod that got it$`), fault: "end"},
@@ -59,8 +70,8 @@ func (w Workload) rules() ([]echoRule, error) {
 			continue
 		}
 		rule := echoRule{When: strings.TrimPrefix(r.When, "any path but a health check"), Fault: phrases[i].fault}
-		if m := phrases[i].pattern.FindStringSubmatch(r.Answers); len(m) > 1 {
-			if _, err := fmt.Sscan(m[1], &rule.DelaySeconds); err != nil {
+		if apply := phrases[i].apply; apply != nil {
+			if err := apply(&rule, phrases[i].pattern.FindStringSubmatch(r.Answers)[1:]); err != nil {
 				return nil, err
 			}
 		}

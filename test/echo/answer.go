@@ -1,13 +1,14 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,7 +36,6 @@ type echo struct {
 	pod    string // host name, which is the pod's name
 	http1  *http.Client
 	http2  *http.Client
-	load   *load
 	turn   atomic.Int64 // for conditions that take turns
 
 	mu    sync.Mutex
@@ -45,6 +45,7 @@ type echo struct {
 	force int  // status to answer with instead, 0 for none
 	ill   bool // what rules with Fault remember
 	conns map[string]*grpc.ClientConn
+	loads map[string]*load
 }
 
 func newEcho(c Config) *echo {
@@ -55,13 +56,42 @@ func newEcho(c Config) *echo {
 	if err != nil {
 		pod = "unknown"
 	}
-	e := &echo{
-		config: c, pod: pod, state: c.Identity, paths: map[string]int{},
+	return &echo{
+		config: c, pod: pod, state: c.Identity, paths: map[string]int{}, loads: map[string]*load{},
 		http1: &http.Client{Timeout: timeout, Transport: &http.Transport{MaxIdleConnsPerHost: idle}},
 		http2: &http.Client{Timeout: timeout, Transport: h2},
 	}
-	e.load = &load{send: e.one}
-	return e
+}
+
+// load returns the load of a name, which sends nothing until it is started.
+func (e *echo) load(name string) *load {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := e.loads[name]
+	if l == nil {
+		l = &load{send: e.one}
+		e.loads[name] = l
+	}
+	return l
+}
+
+// portMark in an identity stands for the port that took the request.
+const portMark = "<port>"
+
+// identity returns what an answer on a connection says, by the connection's local address.
+func (e *echo) identity(local net.Addr) string { return atPort(e.config.Identity, local) }
+
+func atPort(text string, local net.Addr) string {
+	if tcp, ok := local.(*net.TCPAddr); ok {
+		return strings.ReplaceAll(text, portMark, strconv.Itoa(tcp.Port))
+	}
+	return text
+}
+
+// localAddress of the connection that brought an HTTP request; nil outside of a server.
+func localAddress(r *http.Request) net.Addr {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return local
 }
 
 // client for a protocol: HTTP/2 in clear text, or HTTP/1.1.
@@ -104,9 +134,10 @@ func (e *echo) note(path string) {
 }
 
 func (e *echo) answer(w http.ResponseWriter, r *http.Request) {
+	identity := e.identity(localAddress(r))
 	if code := e.count(r.URL.Path); code != 0 {
-		w.Header().Set(chainHeader, e.config.Identity)
-		http.Error(w, e.config.Identity, code)
+		w.Header().Set(chainHeader, identity)
+		http.Error(w, identity, code)
 		return
 	}
 	for _, f := range e.config.Forwards {
@@ -115,13 +146,13 @@ func (e *echo) answer(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	w.Header().Set(chainHeader, e.config.Identity)
+	w.Header().Set(chainHeader, identity)
 	w.Header().Set(seenHeader, fmt.Sprintf("%s %s %s", r.Proto, r.Host, r.URL.RequestURI()))
 	w.Header().Set(podHeader, e.pod)
 	if e.rules(w, r) {
 		return
 	}
-	fmt.Fprint(w, e.config.Identity)
+	fmt.Fprint(w, identity)
 }
 
 // matches compares a request with the condition of a forward or of a rule.
@@ -163,7 +194,7 @@ func (e *echo) forward(w http.ResponseWriter, r *http.Request, f Forward) {
 		return
 	}
 	if f.Protocol == "grpc" {
-		e.forwardGRPC(r.Context(), w, f, body)
+		e.forwardGRPC(w, r, f, body)
 		return
 	}
 	req, err := http.NewRequestWithContext(r.Context(), r.Method, f.target(r), strings.NewReader(string(body)))
@@ -180,12 +211,12 @@ func (e *echo) forward(w http.ResponseWriter, r *http.Request, f Forward) {
 	}
 	resp, err := e.client(f.Protocol).Do(req)
 	if err != nil {
-		w.Header().Set(chainHeader, e.config.Identity)
+		w.Header().Set(chainHeader, e.identity(localAddress(r)))
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
 	}
 	defer resp.Body.Close()
-	w.Header().Set(chainHeader, join(e.config.Identity, resp.Header.Get(chainHeader)))
+	w.Header().Set(chainHeader, join(e.identity(localAddress(r)), resp.Header.Get(chainHeader)))
 	w.Header().Set(seenHeader, resp.Header.Get(seenHeader))
 	w.Header().Set(podHeader, resp.Header.Get(podHeader))
 	w.WriteHeader(resp.StatusCode)
@@ -200,10 +231,10 @@ func join(first, rest string) string {
 }
 
 // forwardGRPC makes a gRPC call of a request; a gRPC error becomes a 404 with the error as text.
-func (e *echo) forwardGRPC(ctx context.Context, w http.ResponseWriter, f Forward, body []byte) {
+func (e *echo) forwardGRPC(w http.ResponseWriter, r *http.Request, f Forward, body []byte) {
 	target, method, _ := strings.Cut(f.To, " ")
-	answer, header, err := callGRPC(ctx, target, "/"+method, nil, body)
-	w.Header().Set(chainHeader, join(e.config.Identity, header[strings.ToLower(chainHeader)]))
+	answer, header, err := callGRPC(r.Context(), target, "/"+method, nil, body)
+	w.Header().Set(chainHeader, join(e.identity(localAddress(r)), header[strings.ToLower(chainHeader)]))
 	if err != nil {
 		http.Error(w, fmt.Sprintf("%s: %s", status.Code(err), status.Convert(err).Message()), http.StatusNotFound)
 		return

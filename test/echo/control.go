@@ -45,10 +45,10 @@ func (e *echo) control() http.Handler {
 		defer e.mu.Unlock()
 		return order.Seen{Requests: e.seen, Paths: maps.Clone(e.paths)}
 	})
-	handle(mux, "/load/start", e.load.start)
-	handle(mux, "/load/mark", func(context.Context, struct{}) order.LoadState { return e.load.mark() })
-	handle(mux, "/load/stop", func(context.Context, struct{}) order.LoadState { return e.load.stop() })
-	handle(mux, "/load", func(context.Context, struct{}) order.LoadState { return e.load.state() })
+	handle(mux, "/load/start", func(_ context.Context, o order.Load) order.LoadState { return e.load(o.Name).start(o) })
+	handle(mux, "/load/mark", func(_ context.Context, o order.LoadName) order.LoadState { return e.load(o.Name).mark() })
+	handle(mux, "/load/stop", func(_ context.Context, o order.LoadName) order.LoadState { return e.load(o.Name).stop() })
+	handle(mux, "/load", func(_ context.Context, o order.LoadName) order.LoadState { return e.load(o.Name).state() })
 	return mux
 }
 

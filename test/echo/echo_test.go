@@ -231,3 +231,28 @@ func TestALoadWithoutEndIsMarkedAndStopped(t *testing.T) {
 		t.Errorf("%d requests after the stop, %d at it", end.Total.Requests, after.Total.Requests)
 	}
 }
+
+func TestAnswersNameThePortAndDrawStatuses(t *testing.T) {
+	t.Parallel()
+	app, _ := listening(t, Config{Identity: "broker-<port>", Rules: []Rule{{When: "/flaky", Statuses: []int{200, 503}}}}, "http")
+	_, port, _ := strings.Cut(app, ":")
+	get := func(path string) (int, string) {
+		resp, err := http.Get("http://" + app + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode, resp.Header.Get(chainHeader)
+	}
+	if status, chain := get("/"); status != 200 || chain != "broker-"+port {
+		t.Errorf("status %d by %q", status, chain)
+	}
+	seen := map[int]int{}
+	for range 200 { // with equal odds, 200 answers alike come once in 2^199 runs
+		status, _ := get("/flaky")
+		seen[status]++
+	}
+	if len(seen) != 2 || seen[200]+seen[503] != 200 {
+		t.Errorf("statuses %v, expected both 200 and 503", seen)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/aftermesh/aftermesh/test/echo/order"
@@ -60,13 +61,17 @@ func (e *echo) serveGRPC(address string) error {
 			e.note(method)
 			return stream.SendMsg(&serving)
 		}
-		if err := stream.SetHeader(metadata.Pairs(chainHeader, e.config.Identity)); err != nil {
+		var local net.Addr
+		if p, ok := peer.FromContext(stream.Context()); ok {
+			local = p.LocalAddr
+		}
+		if err := stream.SetHeader(metadata.Pairs(chainHeader, e.identity(local))); err != nil {
 			return err
 		}
 		if code := e.count(method); code != 0 {
-			return status.Error(codes.Code(code), e.config.Identity)
+			return status.Error(codes.Code(code), e.identity(local))
 		}
-		out := []byte(e.exchange(method, string(in)))
+		out := []byte(atPort(e.exchange(method, string(in)), local))
 		return stream.SendMsg(&out)
 	}))
 	return s.Serve(l)

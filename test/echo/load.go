@@ -18,7 +18,7 @@ const (
 	keptSeconds = 600
 )
 
-// load is the one load that an instance can send; it is safe for concurrent use.
+// load sends requests at a rate; it is safe for concurrent use.
 type load struct {
 	// send makes one request.
 	send func(context.Context, order.HTTP) order.Group
@@ -33,8 +33,8 @@ type load struct {
 	first  int // the second that per begins with
 }
 
-// start begins a load; one that runs is an error. The load outlives the request that starts it.
-func (l *load) start(_ context.Context, o order.Load) order.LoadState {
+// start begins the load; one that runs is an error. It outlives the request that starts it.
+func (l *load) start(o order.Load) order.LoadState {
 	l.mu.Lock()
 	if l.done != nil && !closed(l.done) {
 		l.mu.Unlock()

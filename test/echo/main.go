@@ -23,7 +23,7 @@ import (
 
 // Config says what an instance is.
 type Config struct {
-	// Identity is what it answers.
+	// Identity is what it answers; "<port>" in it stands for the port that took the request.
 	Identity string `json:"identity"`
 	// Listens are its ports; the protocol is http, h2c, http2, grpc or tcp. HTTP ports take HTTP/1.1 and HTTP/2 in clear text.
 	Listens []Listen `json:"listens"`
@@ -55,6 +55,8 @@ type Rule struct {
 	DelaySeconds float64 `json:"delaySeconds"`
 	// Fault is begin (this instance is faulty from now on), end, or obey (500 while it is faulty).
 	Fault string `json:"fault"`
+	// Statuses are answered at random, each as likely as the others; none means 200.
+	Statuses []int `json:"statuses"`
 }
 
 // Listen is one port.
@@ -172,7 +174,7 @@ func (e *echo) serveTCP(address string) error {
 				if _, err := conn.Read(buf); err != nil {
 					return
 				}
-				if _, err := fmt.Fprintln(conn, e.config.Identity); err != nil {
+				if _, err := fmt.Fprintln(conn, e.identity(conn.LocalAddr())); err != nil {
 					return
 				}
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"time"
 )
@@ -23,12 +24,24 @@ func (e *echo) rules(w http.ResponseWriter, r *http.Request) bool {
 			return true
 		}
 		if e.fault(rule.Fault) {
-			http.Error(w, e.config.Identity, http.StatusInternalServerError)
+			http.Error(w, e.identity(localAddress(r)), http.StatusInternalServerError)
+			return true
+		}
+		if status := rule.status(); status != http.StatusOK {
+			http.Error(w, e.identity(localAddress(r)), status)
 			return true
 		}
 		return false
 	}
 	return false
+}
+
+// status draws one of the rule's statuses.
+func (r Rule) status() int {
+	if len(r.Statuses) == 0 {
+		return http.StatusOK
+	}
+	return r.Statuses[rand.IntN(len(r.Statuses))]
 }
 
 // fault remembers or forgets a fault; it is true when the request has to fail because of one.

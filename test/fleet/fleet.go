@@ -133,17 +133,28 @@ func (f *Fleet) Close() error {
 	return errors.Join(err, os.RemoveAll(f.dir))
 }
 
-// Connect opens the streams of all pods, each to the replica that home names for its number.
-func (f *Fleet) Connect(ctx context.Context, home func(pod int) *Operator) error {
+// Server is the API server.
+func (f *Fleet) Server() *apiserver.Server { return f.api }
+
+// Credentials are those of a client of the xDS port; there are none before an operator has started.
+func (f *Fleet) Credentials(ctx context.Context) (credentials.TransportCredentials, error) {
 	var secret corev1.Secret
 	if err := f.Client.Get(ctx, client.ObjectKey{Namespace: SystemNamespace, Name: "aftermesh-xds-ca"}, &secret); err != nil {
-		return err
+		return nil, err
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(secret.Data["ca.crt"]) {
-		return errors.New("the Secret of the xDS authority holds no certificate")
+		return nil, errors.New("the Secret of the xDS authority holds no certificate")
 	}
-	creds := credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: serverName})
+	return credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: serverName}), nil
+}
+
+// Connect opens the streams of all pods, each to the replica that home names for its number.
+func (f *Fleet) Connect(ctx context.Context, home func(pod int) *Operator) error {
+	creds, err := f.Credentials(ctx)
+	if err != nil {
+		return err
+	}
 	ctx, f.stop = context.WithCancel(ctx)
 	for i, p := range f.Pods {
 		x := newProxy(i, p, f.events)

@@ -235,20 +235,33 @@ func pods(ctx context.Context, c client.Client, k kubernetes.Interface, s Size) 
 		if err := c.Status().Patch(ctx, p, client.MergeFrom(before)); err != nil {
 			return fmt.Errorf("pod %s runs: %w", p.Name, err)
 		}
-		const life = int64(3600)
-		expires := life
-		t, err := k.CoreV1().ServiceAccounts(Namespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-			Audiences: []string{proxyauth.Audience}, ExpirationSeconds: &expires,
-			BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: p.Name, UID: p.UID},
-		}}, metav1.CreateOptions{})
+		token, err := Token(ctx, k, p)
 		if err != nil {
-			return fmt.Errorf("token for pod %s: %w", p.Name, err)
+			return err
 		}
-		out[i] = Pod{Name: p.Name, UID: string(p.UID), token: t.Status.Token, Node: n}
+		out[i] = Pod{Name: p.Name, UID: string(p.UID), token: token, Node: n}
 		return nil
 	})
 	return out, err
 }
+
+// Token returns what kubelet puts into a pod for its proxy: a token bound to the pod, for our audience, with a life of an hour.
+func Token(ctx context.Context, k kubernetes.Interface, p *corev1.Pod) (string, error) {
+	life := int64(time.Hour.Seconds())
+	t, err := k.CoreV1().ServiceAccounts(p.Namespace).CreateToken(ctx, p.Spec.ServiceAccountName, &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{
+			Audiences: []string{proxyauth.Audience}, ExpirationSeconds: &life,
+			BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: p.Name, UID: p.UID},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("token for pod %s/%s: %w", p.Namespace, p.Name, err)
+	}
+	return t.Status.Token, nil
+}
+
+// Token is the credential of the pod's proxy.
+func (p Pod) Token() string { return p.token }
 
 // SetWeight gives the first target of a service's only route another weight. It returns when the API server has answered.
 func (f *Fleet) SetWeight(ctx context.Context, service, weight int) error {

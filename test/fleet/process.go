@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -22,8 +23,24 @@ type Operator struct {
 	binary, kubeconfig, logFile                          string
 	xdsPort, peerPort, adminPort, webhook, health, stats int
 	leader                                               bool
+	confinement                                          Confinement
 	cmd                                                  *exec.Cmd
+	// exited is closed when the process has ended.
+	exited chan struct{}
 }
+
+// Confinement is what the manifests of the installation do to the operator beyond starting it. The zero value confines nothing.
+type Confinement struct {
+	// Kubeconfig is used instead of the administrator's.
+	Kubeconfig string
+	// Cage bounds the memory of the process.
+	Cage *Cage
+	// Env is added to the environment.
+	Env []string
+}
+
+// Confine makes the next Start start a confined process.
+func (o *Operator) Confine(c Confinement) { o.confinement = c }
 
 // NewOperator returns a replica that is not started yet. Several elect a leader; a single one leads.
 func (f *Fleet) NewOperator(ip string, elect bool) (*Operator, error) {
@@ -60,16 +77,21 @@ func (o *Operator) Start(ctx context.Context) error {
 	}
 	defer log.Close()
 	port := func(name string, n int) string { return fmt.Sprintf("--%s=%d", name, n) }
-	cmd := exec.Command(o.binary, "operator", "--init-image=aftermesh/aftermesh:bench", fmt.Sprintf("--metrics-addr=127.0.0.1:%d", o.stats),
+	cmd := o.confinement.Cage.Command(o.binary, "operator", "--init-image=aftermesh/aftermesh:bench", fmt.Sprintf("--metrics-addr=127.0.0.1:%d", o.stats),
 		fmt.Sprintf("--enable-leader-election=%t", o.leader), port("webhook-port", o.webhook),
 		port("xds-port", o.xdsPort), port("peer-port", o.peerPort), port("admin-port", o.adminPort), port("health-probe-port", o.health))
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+o.kubeconfig, "POD_NAMESPACE="+SystemNamespace, "POD_NAME="+o.IP, "POD_IP="+o.IP, "POD_IPS="+o.IP)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+cmp.Or(o.confinement.Kubeconfig, o.kubeconfig), "POD_NAMESPACE="+SystemNamespace, "POD_NAME="+o.IP, "POD_IP="+o.IP, "POD_IPS="+o.IP)
+	cmd.Env = append(cmd.Env, o.confinement.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the operator: %w", err)
 	}
-	o.cmd = cmd
+	o.cmd, o.exited = cmd, make(chan struct{})
+	go func(exited chan struct{}) {
+		_ = cmd.Wait()
+		close(exited)
+	}(o.exited)
 	const patience = time.Minute
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		conn, err := net.Dial("tcp", o.Address())
@@ -85,11 +107,26 @@ func (o *Operator) Start(ctx context.Context) error {
 // Address is where it serves xDS.
 func (o *Operator) Address() string { return fmt.Sprintf("%s:%d", o.IP, o.xdsPort) }
 
+// WebhookAddress is where it answers the API server.
+func (o *Operator) WebhookAddress() string { return fmt.Sprintf("%s:%d", o.IP, o.webhook) }
+
+// PeerAddress is where the other replicas reach it.
+func (o *Operator) PeerAddress() string { return fmt.Sprintf("%s:%d", o.IP, o.peerPort) }
+
+// Exited is closed when the process has ended, whoever ended it.
+func (o *Operator) Exited() <-chan struct{} { return o.exited }
+
+// Log is everything that the process has said.
+func (o *Operator) Log() (string, error) {
+	b, err := os.ReadFile(o.logFile)
+	return string(b), err
+}
+
 // Kill ends the process as the kernel does when memory is short.
 func (o *Operator) Kill() {
 	if o.cmd != nil {
 		_ = o.cmd.Process.Kill()
-		_ = o.cmd.Wait()
+		<-o.exited
 		o.cmd = nil
 	}
 }

@@ -85,10 +85,16 @@ type Seen struct {
 // late; without, each request is sent at its moment whatever became of the ones before.
 type Load struct {
 	HTTP
+	LoadName
 	// Rate is requests per second of all lanes together; 0 stands for 100.
 	Rate float64 `json:"rate"`
 	// Seconds is how long the load lasts; 0 means until it is stopped.
 	Seconds float64 `json:"seconds"`
+}
+
+// LoadName tells apart the loads that one instance sends at the same time; the usual one has no name.
+type LoadName struct {
+	Name string `json:"name,omitempty"`
 }
 
 // LoadState is what came of a load so far.

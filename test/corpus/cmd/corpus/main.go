@@ -45,7 +45,7 @@ func main() {
 }
 
 func run(ctx context.Context, dir string, only []string, format string) error {
-	cases, err := load(dir, only)
+	cases, reports, err := load(dir, only)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,9 @@ func run(ctx context.Context, dir string, only []string, format string) error {
 	if format == "json" {
 		progress = os.Stderr
 	}
-	var reports []corpus.Report
+	for _, r := range reports {
+		fmt.Fprintf(progress, "FAIL %s: %s\n", r.Case, r.Outcomes[0].Message)
+	}
 	for _, family := range []string{"ipv4", "ipv6"} {
 		of := slices.DeleteFunc(slices.Clone(cases), func(c *corpus.Case) bool { return c.Family() != family })
 		if len(of) == 0 {
@@ -69,7 +71,8 @@ func run(ctx context.Context, dir string, only []string, format string) error {
 		}
 		for _, c := range of {
 			if err := ownEnvoys(layout, c, progress); err != nil {
-				return err
+				reports = append(reports, corpus.Failed(c.Case, err))
+				continue
 			}
 			reports = append(reports, runner.Run(ctx, c))
 			if ctx.Err() != nil {
@@ -80,26 +83,28 @@ func run(ctx context.Context, dir string, only []string, format string) error {
 	return print(reports, format)
 }
 
-// load reads the cases that are asked for, or all.
-func load(dir string, only []string) ([]*corpus.Case, error) {
+// load reads the requested cases, or all. One that cannot be read is a failed report, and the others run.
+func load(dir string, only []string) ([]*corpus.Case, []corpus.Report, error) {
 	if len(only) == 0 {
 		found, err := filepath.Glob(filepath.Join(dir, "*", "expect.yaml"))
 		if err != nil || len(found) == 0 {
-			return nil, fmt.Errorf("no cases in %s: %w", dir, errors.Join(err, os.ErrNotExist))
+			return nil, nil, fmt.Errorf("no cases in %s: %w", dir, errors.Join(err, os.ErrNotExist))
 		}
 		for _, f := range found {
 			only = append(only, filepath.Base(filepath.Dir(f)))
 		}
 	}
 	var cases []*corpus.Case
+	var failed []corpus.Report
 	for _, name := range only {
 		c, err := corpus.Load(filepath.Join(dir, name))
 		if err != nil {
-			return nil, err
+			failed = append(failed, corpus.Failed(name, err))
+			continue
 		}
 		cases = append(cases, c)
 	}
-	return cases, nil
+	return cases, failed, nil
 }
 
 // prepare makes a cluster of the family run, with Aftermesh and the stand-in application.

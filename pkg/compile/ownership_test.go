@@ -1,0 +1,292 @@
+package compile_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// world is a mesh m of the namespaces bank and evil; outside is a namespace of no mesh, and other one of the mesh n.
+func world() *compile.Objects {
+	o := &compile.Objects{}
+	for ns, of := range map[string]string{"bank": "m", "evil": "m", "other": "n", "outside": ""} {
+		o.Namespaces = append(o.Namespaces, compile.Namespace{Name: ns, Labels: map[string]string{"mesh": of, "ns": ns}})
+	}
+	for _, name := range []string{"m", "n"} {
+		add(&o.Meshes, 0, "", name, "namespaceSelector: {matchLabels: {mesh: "+name+"}}")
+	}
+	return o
+}
+
+// add puts an object of the given age into a list; the greater the second, the younger it is.
+func add[T any, P interface {
+	*T
+	meshv1beta2.Object
+}](list *[]P, second int, namespace, name, spec string,
+) P {
+	var object P = new(T)
+	if err := yaml.UnmarshalStrict([]byte(fmt.Sprintf("spec: {%s}", spec)), object); err != nil {
+		panic(err)
+	}
+	object.SetNamespace(namespace)
+	object.SetName(name)
+	object.SetUID(types.UID("uid-" + namespace + "-" + name))
+	object.SetGeneration(1)
+	object.SetCreationTimestamp(metav1.NewTime(time.Unix(int64(second), 0)))
+	*list = append(*list, object)
+	return object
+}
+
+// pod adds a ready pod that runs as the given workload.
+func pod(o *compile.Objects, namespace, name, as string, labels ...string) *compile.Pod {
+	p := &compile.Pod{
+		UID: namespace + "/" + name, Namespace: namespace, Name: name, Labels: map[string]string{}, Ready: true, Running: true, Node: as,
+		IPs: []string{fmt.Sprintf("10.0.0.%d", len(o.Pods)+1)},
+	}
+	for i := 0; i < len(labels); i += 2 {
+		p.Labels[labels[i]] = labels[i+1]
+	}
+	o.Pods = append(o.Pods, p)
+	return p
+}
+
+func compiled(o *compile.Objects) *compile.Result {
+	var c compile.Compiler
+	return c.Compile(o)
+}
+
+// reasons lists the reasons of an object's problems.
+func reasons(r *compile.Result, kind, namespace, name string) []string {
+	var out []string
+	for _, p := range r.Problems {
+		if p.Object == (mesh.Object{Kind: kind, Namespace: namespace, Name: name}) {
+			out = append(out, p.Reason)
+		}
+	}
+	return out
+}
+
+func TestNoAnnotationGivesAPodAWorkloadOfAnotherNamespace(t *testing.T) {
+	t.Parallel()
+	const node, gateway = "mesh/m/virtualNode/payments_bank", "mesh/m/virtualGateway/door_bank"
+	for name, c := range map[string]struct {
+		namespace, annotation, app, want string
+	}{
+		"the node selects the pod":                                       {"bank", node, "payments", node},
+		"the node selects a pod that was injected as another":            {"bank", "mesh/m/virtualNode/gone_bank", "payments", node},
+		"no node selects the pod, which keeps what it was injected as":   {"bank", node, "", node},
+		"the gateway selects the pod":                                    {"bank", gateway, "door", gateway},
+		"no gateway selects the pod, which keeps what it was":            {"bank", gateway, "", gateway},
+		"a pod of another namespace of the mesh names the node":          {"evil", node, "", ""},
+		"a pod of another namespace has the labels that it selects":      {"evil", node, "payments", ""},
+		"a pod of another namespace of the mesh names the gateway":       {"evil", gateway, "", ""},
+		"a pod of another namespace has the labels of the gateway":       {"evil", gateway, "door", ""},
+		"a pod of no mesh names the node":                                {"outside", node, "", ""},
+		"a pod of no mesh names the gateway":                             {"outside", gateway, "", ""},
+		"a pod of another mesh names the node":                           {"other", node, "", ""},
+		"a node of the pod's own counts, whatever it says":               {"evil", node, "own", "mesh/m/virtualNode/own_evil"},
+		"a gateway of the pod's own counts, whatever it says":            {"evil", gateway, "own", "mesh/m/virtualGateway/own_evil"},
+		"a name that is none":                                            {"evil", "mesh/m/virtualNode/payments_bank/virtualGateway/x", "", ""},
+		"the name of a group, which is that of a workload and a profile": {"bank", node + "?sds", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := world()
+			add(&o.VirtualNodes, 1, "bank", "payments", "podSelector: {matchLabels: {app: payments}}")
+			add(&o.VirtualGateways, 1, "bank", "door", "podSelector: {matchLabels: {app: door}}, namespaceSelector: {}")
+			add(&o.VirtualNodes, 1, "evil", "own", "podSelector: {matchLabels: {app: own}}")
+			add(&o.VirtualGateways, 1, "evil", "own", "podSelector: {matchLabels: {app: own}}, namespaceSelector: {}")
+			p := pod(o, c.namespace, "p", c.annotation, "app", c.app)
+			r := compiled(o)
+			if got := r.Model.Members[p.UID]; got != c.want {
+				t.Errorf("the pod is of group %q, want %q", got, c.want)
+			}
+			for _, g := range r.Model.Groups {
+				if c.want == "" {
+					t.Errorf("a group %s was made for the pod", g.ID)
+				}
+			}
+		})
+	}
+}
+
+func TestANameBelongsToItsNamespaceWhateverTheAge(t *testing.T) {
+	t.Parallel()
+	const listener = "listeners: [{portMapping: {port: 80, protocol: http}}], serviceDiscovery: {dns: {hostname: x.example}}"
+	for name, c := range map[string]struct {
+		// claim is the awsName that an older object of namespace evil has; own is that of the bank's, empty for the default.
+		kind, claim, own string
+		wins             bool // the older one does
+	}{
+		"the default name of a node":                {"VirtualNode", "payments_bank", "", false},
+		"a name that belongs to nobody":             {"VirtualNode", "payments", "payments", true},
+		"a name with the form of another namespace": {"VirtualNode", "payments_nowhere", "payments_nowhere", true},
+		"a name of a namespace of another mesh":     {"VirtualNode", "payments_other", "payments_other", true},
+		"a host of the bank":                        {"VirtualService", "payments.bank", "", false},
+		"its full name":                             {"VirtualService", "payments.bank.svc.cluster.local", "payments.bank.svc.cluster.local", false},
+		"another spelling of its name":              {"VirtualService", "payments.bank.svc", "payments.bank.svc.cluster.local", false},
+		"a spelling in capitals":                    {"VirtualService", "Payments.Bank", "", false},
+		"a spelling with a port":                    {"VirtualService", "payments.bank:8080", "", false},
+		"a spelling with a dot":                     {"VirtualService", "payments.bank.", "", false},
+		"a host of nobody in other letters":         {"VirtualService", "WWW.example.com", "www.example.com", true},
+		"the default name of a router":              {"VirtualRouter", "payments_bank", "", false},
+		"the default name of a gateway":             {"VirtualGateway", "payments_bank", "", false},
+		"the default name of a gateway route":       {"GatewayRoute", "payments_bank", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := world()
+			for second, ns := range []string{"evil", "bank"} {
+				object, claim := "taker", c.claim
+				if ns == "bank" {
+					object, claim = "payments", c.own
+				}
+				spec := ""
+				if claim != "" {
+					spec = fmt.Sprintf("awsName: %q,", claim)
+				}
+				switch c.kind {
+				case "VirtualNode":
+					add(&o.VirtualNodes, second, ns, object, spec+"podSelector: {matchLabels: {app: "+object+"}},"+listener)
+				case "VirtualService":
+					add(&o.VirtualServices, second, ns, object, spec)
+				case "VirtualRouter":
+					add(&o.VirtualRouters, second, ns, object, spec)
+				case "VirtualGateway":
+					add(&o.VirtualGateways, second, ns, object, spec)
+				case "GatewayRoute":
+					add(&o.GatewayRoutes, second, ns, object, spec)
+				}
+			}
+			r := compiled(o)
+			evil, bank := rejected(r, c.kind, "evil", "taker"), rejected(r, c.kind, "bank", "payments")
+			if evil == c.wins || bank != c.wins {
+				t.Errorf("the claim from elsewhere wins: %v, want %v; problems: %+v", !evil, c.wins, r.Problems)
+			}
+		})
+	}
+}
+
+// rejected is true for an object that has lost its name.
+func rejected(r *compile.Result, kind, namespace, name string) bool {
+	return slices.ContainsFunc(r.Problems, func(p mesh.Problem) bool {
+		return p.Object == (mesh.Object{Kind: kind, Namespace: namespace, Name: name}) && p.Reason == meshv1beta2.ReasonNameConflict && p.Severity == mesh.Rejected
+	})
+}
+
+func TestPodsKeepTheirNodeWhateverNamesOthersClaim(t *testing.T) {
+	t.Parallel()
+	o := world()
+	add(&o.VirtualNodes, 1, "evil", "taker", "awsName: payments_bank, podSelector: {matchLabels: {app: taker}}")
+	add(&o.VirtualNodes, 2, "bank", "payments", "podSelector: {matchLabels: {app: payments}}")
+	id := "mesh/m/virtualNode/payments_bank"
+	theirs, taker := pod(o, "bank", "p", id, "app", "payments"), pod(o, "evil", "q", id, "app", "taker")
+	r := compiled(o)
+	if got := r.Model.Members[theirs.UID]; got != id {
+		t.Errorf("the bank's pod is of group %q", got)
+	}
+	if got := r.Model.Members[taker.UID]; got != "" {
+		t.Errorf("the taker's pod is of group %q", got)
+	}
+	if w := r.Model.Workloads[0]; w.Object.Namespace != "bank" || len(r.Model.Workloads) != 1 {
+		t.Errorf("served: %+v", r.Model.Workloads)
+	}
+	// While the bank has no such node, the name is the taker's, but not for pods of the bank.
+	o.VirtualNodes = o.VirtualNodes[:1]
+	r = compiled(o)
+	if got := r.Model.Members[theirs.UID]; got != "" {
+		t.Errorf("without its node the bank's pod is of group %q", got)
+	}
+	if got := r.Model.Members[taker.UID]; got != id {
+		t.Errorf("the taker's pod is of group %q", got)
+	}
+}
+
+func TestANameOfANamespaceMeansNoObjectOfAnother(t *testing.T) {
+	t.Parallel()
+	arn := func(kind, name string) string {
+		return fmt.Sprintf("%sARN: \"arn:aws:appmesh:r:1:mesh/m/%s/%s\"", kind, kind, name)
+	}
+	o := world()
+	add(&o.VirtualNodes, 1, "evil", "taker", "awsName: payments_bank")
+	add(&o.VirtualRouters, 1, "evil", "taker", "awsName: payments_bank")
+	add(&o.VirtualServices, 1, "evil", "taker", "awsName: ledger.bank.svc.cluster.local")
+	add(&o.VirtualServices, 2, "bank", "a", "provider: {virtualNode: {"+arn("virtualNode", "payments_bank")+"}}")
+	add(&o.VirtualServices, 2, "bank", "b", "provider: {virtualRouter: {"+arn("virtualRouter", "payments_bank")+"}}")
+	add(&o.VirtualServices, 2, "evil", "own", "provider: {virtualNode: {"+arn("virtualNode", "payments_bank")+"}}")
+	add(&o.VirtualNodes, 2, "bank", "caller", "backends: [{virtualService: {"+arn("virtualService", "ledger.bank.svc.cluster.local")+"}}]")
+	add(&o.VirtualNodes, 2, "bank", "willing", "backends: [{virtualService: {virtualServiceRef: {namespace: evil, name: taker}}}]")
+	r := compiled(o)
+	for object, want := range map[mesh.Object]string{
+		{Kind: "VirtualService", Namespace: "bank", Name: "a"}:    meshv1beta2.ReasonVirtualNodeNotFound,
+		{Kind: "VirtualService", Namespace: "bank", Name: "b"}:    meshv1beta2.ReasonVirtualRouterNotFound,
+		{Kind: "VirtualNode", Namespace: "bank", Name: "caller"}:  meshv1beta2.ReasonVirtualServiceNotFound,
+		{Kind: "VirtualService", Namespace: "evil", Name: "own"}:  "",
+		{Kind: "VirtualNode", Namespace: "bank", Name: "willing"}: "",
+	} {
+		if got := strings.Join(reasons(r, object.Kind, object.Namespace, object.Name), ","); got != want {
+			t.Errorf("%s: problems %q, want %q", object, got, want)
+		}
+	}
+	for _, w := range r.Model.Workloads {
+		if want := map[string]int{"caller": 0, "willing": 1}[w.Object.Name]; len(w.Backends) != want {
+			t.Errorf("%s calls %d services, want %d", w.Object, len(w.Backends), want)
+		}
+	}
+}
+
+func TestAReferenceLetsNoRouteIntoAGateway(t *testing.T) {
+	t.Parallel()
+	const refer = "virtualGatewayRef: {namespace: bank, name: %s, uid: uid-bank-%s},"
+	for name, c := range map[string]struct {
+		refers, namespace string
+		labels            map[string]string
+		want              string // the gateway that the route is attached to
+	}{
+		"a route that the gateway selects":                      {"open", "evil", map[string]string{"route": "r"}, "open"},
+		"a route whose namespace it does not select":            {"closed", "evil", map[string]string{"route": "r"}, ""},
+		"a route whose own labels it does not select":           {"open", "evil", nil, ""},
+		"a route of the gateway's own namespace":                {"closed", "bank", map[string]string{"route": "r"}, "closed"},
+		"the reference chooses between two that select it":      {"open", "bank", map[string]string{"route": "r"}, "open"},
+		"two select it and it refers to none":                   {"", "bank", map[string]string{"route": "r"}, ""},
+		"it refers to one that is gone, another one selects it": {"gone", "evil", map[string]string{"route": "r"}, "open"},
+		"it refers to none and none selects it":                 {"", "evil", nil, ""},
+		"it refers to one that is gone and none selects it":     {"gone", "evil", nil, ""},
+		"it refers to one in another mesh":                      {"closed", "other", map[string]string{"route": "r"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := world()
+			const listener = ", listeners: [{portMapping: {port: 80, protocol: http}}]"
+			add(&o.VirtualGateways, 1, "bank", "open", "namespaceSelector: {matchLabels: {mesh: m}}, gatewayRouteSelector: {matchLabels: {route: r}}"+listener)
+			add(&o.VirtualGateways, 1, "bank", "closed", "namespaceSelector: {matchLabels: {ns: bank}}"+listener)
+			add(&o.VirtualServices, 1, c.namespace, "s", "")
+			spec := ""
+			if c.refers != "" {
+				spec = fmt.Sprintf(refer, c.refers, c.refers)
+			}
+			r := add(&o.GatewayRoutes, 1, c.namespace, "r", spec+
+				"httpRoute: {match: {prefix: /}, action: {target: {virtualService: {virtualServiceRef: {name: s}}}}}")
+			r.Labels = c.labels
+			result, got := compiled(o), ""
+			for _, w := range result.Model.Workloads {
+				if slices.Contains(w.Also, mesh.Object{Kind: "GatewayRoute", Namespace: c.namespace, Name: "r"}) {
+					got += w.Object.Name
+				}
+			}
+			if got != c.want || (len(reasons(result, "GatewayRoute", c.namespace, "r")) == 0) != (c.want != "") {
+				t.Errorf("the route is attached to %q, want %q; problems: %+v", got, c.want, result.Problems)
+			}
+		})
+	}
+}

@@ -1,0 +1,210 @@
+package compile
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+const (
+	httpsPort = 443
+	// maxPodAddresses bounds the filter chains that one service gets for the addresses of its pods.
+	maxPodAddresses = 250
+)
+
+// sharePort decides which connections to a port mean which of its services, so that none reaches a service that nobody meant. See
+// docs/decisions/028-outbound-ports.md.
+//
+//   - A connection to a known address of a service means that service.
+//   - A TCP service outside the cluster, whose addresses are not known, is found by TLS server name where others share its port, and
+//     on port 443.
+//   - The only TCP service without a known address takes the rest, as in App Mesh, unless HTTP services share the port.
+//   - In a mesh that lets everything out, what goes to an unknown address may mean a host outside of the mesh. So a TCP service with
+//     known addresses takes these only, and HTTP services take what is HTTP.
+//
+// What is left is not traffic of the mesh.
+func (b *builder) sharePort(n *node, p *mesh.OutboundPort, allowAll bool) {
+	p.Inspect = allowAll && len(p.HTTP) > 0 && !slices.Contains(ownPorts, p.Port)
+	if len(p.TCP) == 1 && len(p.HTTP) == 0 {
+		takePort(p, allowAll)
+		return
+	}
+	if len(p.TCP) > 0 {
+		b.shareTCP(n, p)
+	}
+	if !p.Inspect {
+		return
+	}
+	taken := map[string]bool{}
+	for _, t := range p.TCP {
+		unclaimed(taken, t.Addresses)
+		unclaimed(taken, t.PodAddresses)
+	}
+	for i := range p.HTTP {
+		p.HTTP[i].Addresses = unclaimed(taken, p.HTTP[i].Service.Addresses)
+	}
+}
+
+// takePort decides what leads to a TCP service that has a port for itself.
+func takePort(p *mesh.OutboundPort, allowAll bool) {
+	t := &p.TCP[0]
+	if allowAll && len(t.Service.Addresses) > 0 {
+		t.Addresses = t.Service.Addresses
+		return
+	}
+	t.Rest = true
+	if p.Port == httpsPort && len(t.Service.Addresses) == 0 {
+		t.ServerNames = unclaimed(map[string]bool{}, serverNames(t.Service, t.Port))
+		p.Inspect = len(t.ServerNames) > 0
+	}
+}
+
+// ownPorts are the outbound ports that lead back to the proxy itself. Nothing is passed on to them.
+var ownPorts = []uint32{15000, 15001}
+
+// shareTCP fills in what leads to each TCP service of a port; those to which nothing leads are left out with a problem.
+func (b *builder) shareTCP(n *node, p *mesh.OutboundPort) {
+	addresses, names := map[string]bool{}, map[string]bool{}
+	var unknown []*mesh.OutboundService // no address is known
+	headless := false
+	for i := range p.TCP {
+		t := &p.TCP[i]
+		t.Addresses = unclaimed(addresses, t.Service.Addresses)
+		if t.Service.Headless {
+			t.PodAddresses = unclaimed(addresses, b.podAddresses(t.Port))
+			headless = true
+		}
+		if len(t.Service.Addresses) == 0 && len(t.PodAddresses) == 0 {
+			unknown = append(unknown, t)
+		}
+	}
+	// A pod of a headless Service may be dialled before it is known, so what is left there cannot be told.
+	if len(unknown) == 1 && len(p.HTTP) == 0 && !headless {
+		unknown[0].Rest = true
+	}
+	for _, t := range unknown {
+		if len(unknown) > 1 || len(p.HTTP) > 0 || p.Port == httpsPort {
+			t.ServerNames = unclaimed(names, serverNames(t.Service, t.Port))
+		}
+		p.Inspect = p.Inspect || len(t.ServerNames) > 0
+	}
+	b.reportByName(n, p)
+	p.TCP = slices.DeleteFunc(p.TCP, func(t mesh.OutboundService) bool {
+		if len(t.Addresses) > 0 || len(t.PodAddresses) > 0 || len(t.ServerNames) > 0 || t.Rest {
+			return false
+		}
+		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonPortConflict, Path: "spec.backends",
+			Message: fmt.Sprintf("tcp backend %s is left out: no address and no TLS server name tells it apart from the other backends on port %d; "+
+				"use another port, or a Service of its own", t.Service.Object, p.Port)})
+		return true
+	})
+}
+
+// reportByName says which services of a port are found by TLS server name only, unless clients speak TLS there anyway.
+func (b *builder) reportByName(n *node, p *mesh.OutboundPort) {
+	if p.Port == httpsPort {
+		return
+	}
+	var objects []string
+	for _, t := range p.TCP {
+		if len(t.ServerNames) > 0 && !t.Rest {
+			objects = append(objects, t.Service.Object.String())
+		}
+	}
+	if len(objects) > 0 {
+		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "spec.backends",
+			Message: fmt.Sprintf("%s on shared port %d: only TLS connections that name the host reach it; use another port for others",
+				several(objects), p.Port)})
+	}
+}
+
+// several lists a handful of names and counts the others.
+func several(names []string) string {
+	const most = 4
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// unclaimed returns the values that nobody has claimed, and claims them. Services come in the order of their age.
+func unclaimed(taken map[string]bool, values []string) []string {
+	var free []string
+	for _, v := range values {
+		if !taken[v] {
+			taken[v] = true
+			free = append(free, v)
+		}
+	}
+	return free
+}
+
+// podAddresses are those of all pods behind a port, ready or not, and of endpoints that are no pods; none if there are too many.
+func (b *builder) podAddresses(p *mesh.ServicePort) []string {
+	var out []string
+	for _, r := range p.Routes {
+		for _, t := range r.Targets {
+			d := t.Destination
+			if d == nil {
+				continue
+			}
+			if n := b.nodes[types.NamespacedName{Namespace: d.Object.Namespace, Name: d.Object.Name}]; n != nil {
+				for _, pod := range n.pods {
+					out = append(out, pod.IPs...)
+				}
+			}
+			if d.Endpoints != nil {
+				for _, e := range d.Endpoints.List {
+					out = append(out, e.Address)
+				}
+			}
+		}
+	}
+	slices.Sort(out)
+	if out = slices.Compact(out); len(out) > maxPodAddresses {
+		return nil
+	}
+	return out
+}
+
+// serverNames are the TLS server names by which clients call a service whose targets are all outside the cluster: its own name and
+// those of the hosts.
+func serverNames(s *mesh.Service, p *mesh.ServicePort) []string {
+	out := []string{s.Name}
+	outside := false
+	for _, r := range p.Routes {
+		for _, t := range r.Targets {
+			if t.Destination == nil {
+				continue
+			}
+			if t.Destination.DNS == nil {
+				return nil
+			}
+			outside = true
+			out = append(out, t.Destination.DNS.Host)
+		}
+	}
+	if !outside {
+		return nil
+	}
+	for i, name := range out {
+		out[i] = strings.ToLower(strings.TrimSuffix(name, "."))
+	}
+	return slices.DeleteFunc(out, func(name string) bool {
+		_, err := netip.ParseAddr(name)
+		return err == nil || !isServerName(name)
+	})
+}
+
+// isServerName is true for names that Envoy takes as a TLS server name.
+func isServerName(name string) bool {
+	return name != "" && !strings.HasPrefix(name, ".") && !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
+	})
+}

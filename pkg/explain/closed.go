@@ -1,0 +1,40 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+)
+
+const httpsPort = 443
+
+// closed says why no filter chain of a listener takes a connection, and what the user can do.
+func (e *explainer) closed(l *listenerv3.Listener, r *Request) string {
+	w := e.workload
+	if w.ID.Gateway || w.Egress.AllowAll {
+		return fmt.Sprintf("the connection is closed: no filter chain takes port %d", r.Port)
+	}
+	host := hostOnly(r.Host)
+	why := fmt.Sprintf("no backend of %s is %s on port %d", w.Object, host, r.Port)
+	if sharesPort(l, r.Port) {
+		why = fmt.Sprintf("neither address nor TLS server name is that of a backend of %s on port %d", w.Object, r.Port)
+	}
+	for _, name := range w.Egress.Exempt {
+		if suffix, ok := strings.CutPrefix(name, "*"); ok && strings.HasSuffix(host, suffix) || name == host {
+			why += fmt.Sprintf(" (%s passes by TLS on port %d only)", name, httpsPort)
+		}
+	}
+	return fmt.Sprintf("closed by the egress filter DROP_ALL of mesh %s: %s; add a VirtualService with a VirtualNode for it to spec.backends",
+		w.ID.Mesh, why)
+}
+
+// sharesPort is true when some chain takes connections of the port.
+func sharesPort(l *listenerv3.Listener, port uint32) bool {
+	for _, c := range l.FilterChains {
+		if m := c.GetFilterChainMatch(); m.GetDestinationPort().GetValue() == port && c.Name != "egress_amazonaws" {
+			return true
+		}
+	}
+	return false
+}
