@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -127,6 +128,7 @@ func (s *standalone) load() error {
 	if err != nil {
 		return err
 	}
+	files.Admit()
 	if len(files.Faults) > 0 {
 		errs := make([]error, len(files.Faults))
 		for i, f := range files.Faults {
@@ -136,7 +138,7 @@ func (s *standalone) load() error {
 	}
 	files.Objects.Settings.EgressExempt, files.Objects.Settings.BackendGroups = s.exempt, s.groups
 	snap := s.pipeline.Step(&files.Objects)
-	for _, f := range findings(files, snap) {
+	for _, f := range slices.Concat(readFindings(files), problemFindings(files, snap.Result.Problems)) {
 		s.say("%s", f)
 	}
 	for _, err := range snap.Failed {

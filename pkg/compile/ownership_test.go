@@ -290,3 +290,71 @@ func TestAReferenceLetsNoRouteIntoAGateway(t *testing.T) {
 		})
 	}
 }
+
+func TestCloudMapInstancesAreThoseOfTheNodesOwnNamespace(t *testing.T) {
+	t.Parallel()
+	const (
+		listener = "listeners: [{portMapping: {port: 80, protocol: http}}],"
+		register = listener + "podSelector: {matchLabels: {app: ledger}}, serviceDiscovery: {awsCloudMap: {namespaceName: bank.local, serviceName: ledger}}"
+	)
+	for name, c := range map[string]struct {
+		attributes string
+		want       []string // namespaces whose pods are called
+		told       string
+	}{
+		"the nodes of its own namespace":           {"", []string{"bank"}, ""},
+		"another namespace that it asks for":       {", attributes: [{key: k8s.io/namespace, value: evil}]", []string{"evil"}, ""},
+		"another namespace, of another mesh":       {", attributes: [{key: k8s.io/namespace, value: other}]", nil, "nothing registers as ledger.bank.local in namespace other"},
+		"an attribute that an instance claims":     {", attributes: [{key: version, value: v1}]", nil, ""},
+		"another namespace, with one more demand":  {", attributes: [{key: k8s.io/namespace, value: evil}, {key: version, value: v1}]", []string{"evil"}, ""},
+		"its own namespace, by the attribute, too": {", attributes: [{key: k8s.io/namespace, value: bank}]", []string{"bank"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := world()
+			namespace := map[string]string{}
+			for _, ns := range []string{"evil", "other", "bank"} {
+				spec := register
+				if ns != "bank" {
+					spec = strings.Replace(register, "serviceName: ledger", "serviceName: ledger, attributes: [{key: version, value: v1}, {key: k8s.io/namespace, value: bank}]", 1)
+				}
+				add(&o.VirtualNodes, 1, ns, "ledger", spec)
+				for _, ip := range pod(o, ns, "ledger-0", "", "app", "ledger").IPs {
+					namespace[ip] = ns
+				}
+			}
+			add(&o.VirtualNodes, 2, "bank", "remote", listener+"serviceDiscovery: {awsCloudMap: {namespaceName: bank.local, serviceName: ledger"+c.attributes+"}}")
+			add(&o.VirtualServices, 2, "bank", "ledger", "provider: {virtualNode: {virtualNodeRef: {name: remote}}}")
+			add(&o.VirtualNodes, 3, "bank", "caller", "backends: [{virtualService: {virtualServiceRef: {name: ledger}}}]")
+			r := compiled(o)
+			var got []string
+			for _, w := range r.Model.Workloads {
+				for _, be := range w.Backends {
+					for _, e := range be.Service.Ports[0].Routes[0].Targets[0].Destination.Endpoints.List {
+						got = append(got, namespace[e.Address])
+					}
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("pods of %v are called, want %v", got, c.want)
+			}
+			told := ""
+			for _, p := range r.Problems {
+				if p.Object.Name == "remote" {
+					told += p.Message
+				}
+			}
+			if (told == "") != (c.told == "") || !strings.Contains(told, c.told) {
+				t.Errorf("problems: %q, want %q", told, c.told)
+			}
+		})
+	}
+	o := world()
+	add(&o.VirtualNodes, 1, "evil", "ledger", register)
+	add(&o.VirtualNodes, 2, "bank", "remote", strings.Replace(register, "podSelector: {matchLabels: {app: ledger}},", "", 1))
+	const want = "nothing registers as ledger.bank.local in namespace bank: give the node a podSelector, or create a Service \"ledger\" in namespace \"bank.local\"; " +
+		"namespace evil registers there too, which counts with the attribute k8s.io/namespace: evil"
+	if got := compiled(o).Problems; len(got) != 1 || got[0].Message != want {
+		t.Errorf("problems: %+v", got)
+	}
+}

@@ -72,7 +72,7 @@ func revisions(t *testing.T, s *pipeline.Snapshot) []meshv1beta2.Object {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, lifetime.ParseRevision(r).Accepted)
+		out = append(out, lifetime.ParseRevision(r, "system").Accepted)
 	}
 	return out
 }
