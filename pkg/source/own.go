@@ -41,7 +41,7 @@ func (f *Files) addOwn(d Document, object map[string]any, namespace string) {
 		f.refuse(id, nil)
 		return
 	case kind == nil:
-		fault(ReasonInvalid, "kind", "%s has no kind %q", d.Kind.GroupVersion(), d.Kind.Kind)
+		fault(ReasonUnreadable, "kind", "%s has no kind %q", d.Kind.GroupVersion(), d.Kind.Kind)
 		return
 	}
 	f.documents[id] = d
@@ -64,7 +64,7 @@ func (f *Files) addOwn(d Document, object map[string]any, namespace string) {
 	if len(broken) > 0 {
 		f.refuse(id, object)
 	} else if err := f.take(d, object); err != nil {
-		fault(ReasonInvalid, "", "cannot be read: %v", err)
+		fault(ReasonUnreadable, "", "cannot be read: %v", err)
 	}
 }
 
