@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -25,7 +24,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -274,7 +272,7 @@ func families(ips []string) string {
 }
 
 func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
-	src, err := source.NewCluster(ctx, op.manager.GetCache(), compile.Settings{ClusterDomain: op.ClusterDomain, EgressExempt: op.EgressExempt, BackendGroups: op.BackendGroups})
+	src, err := source.NewCluster(ctx, op.manager.GetCache(), compile.Settings{ClusterDomain: op.ClusterDomain, EgressExempt: op.EgressExempt, BackendGroups: op.BackendGroups}, op.Namespace)
 	if err != nil {
 		return err
 	}
@@ -297,7 +295,7 @@ func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
 func (op *operator) signCertificates(context.Context, *rest.Config) error {
 	return op.manager.Add(&signer{
 		client: op.client, namespace: op.Namespace, log: op.log.WithName("ca"),
-		snapshot: op.pipeline.Last, leaves: op.source.Leaves, wake: op.sign,
+		snapshot: op.pipeline.Last, leaves: op.source.Leaves, stored: op.source.LeafSecrets, settings: op.source.Settings, wake: op.sign,
 	})
 }
 
@@ -345,24 +343,6 @@ func (e everywhere) Start(ctx context.Context) error { return e(ctx) }
 
 // NeedLeaderElection is false.
 func (e everywhere) NeedLeaderElection() bool { return false }
-
-// answerProbes: alive while the process runs, ready once the first model is served and the webhooks listen.
-func (op *operator) answerProbes(context.Context, *rest.Config) error {
-	served := func(*http.Request) error {
-		select {
-		case <-op.served:
-			return nil
-		default:
-			return errors.New("no configuration has been compiled yet")
-		}
-	}
-	op.serveMetrics()
-	op.serveHealth(
-		map[string]healthz.Checker{"health-ping": healthz.Ping},
-		map[string]healthz.Checker{"served": served, "webhook": op.manager.GetWebhookServer().StartedChecker()},
-	)
-	return nil
-}
 
 // Environment fills in what the pod says about itself.
 func (o *Options) Environment() {
