@@ -10,6 +10,7 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
+	"github.com/aftermesh/aftermesh/pkg/validate"
 )
 
 // discover sets where d's endpoints come from. It is false when the node cannot be reached at all, which makes targets of it
@@ -24,7 +25,7 @@ func (b *builder) discover(n *node, d *mesh.Destination) bool {
 	}
 	if n.selector != nil && !b.in.Settings.Offline {
 		pods := n.endpointPods()
-		if len(pods) > 0 || sd.DNS == nil || b.inCluster(n, sd.DNS.Hostname) {
+		if len(pods) > 0 || sd.DNS == nil || b.inCluster(n, sd.DNS.Hostname) || validate.CallersOwn(sd.DNS.Hostname) {
 			d.Endpoints = podEndpoints(pods, d.Port, b.servicePortFor(n, d.Port), d.IPPreference)
 			return true
 		}
@@ -76,6 +77,13 @@ func (b *builder) discoverDNS(n *node, d *mesh.Destination, dns *meshv1beta2.DNS
 		} else if s != nil {
 			host = s.ExternalName
 		}
+	}
+	if !b.loopback() && validate.CallersOwn(host) {
+		if host != dns.Hostname { // else reported by validate
+			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
+				Path: "spec.serviceDiscovery.dns.hostname", Message: fmt.Sprintf("the Service of %q has the externalName %q, which is the pod of whoever calls; name another host there", dns.Hostname, host)})
+		}
+		return false
 	}
 	if !validHost(host) {
 		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,

@@ -358,3 +358,63 @@ func TestCloudMapInstancesAreThoseOfTheNodesOwnNamespace(t *testing.T) {
 		t.Errorf("problems: %+v", got)
 	}
 }
+
+func TestNoNodeIsFoundAtAnAddressOfItsCallers(t *testing.T) {
+	t.Parallel()
+	const listener = "listeners: [{portMapping: {port: 8080, protocol: http}}],"
+	for name, c := range map[string]struct {
+		host, selector string
+		offline        bool
+		want           string // the host or endpoint that is called
+		problem        bool
+	}{
+		"an address of loopback":                       {"127.0.0.1", "", false, "", true},
+		"another form of it":                           {"0x7f.1", "", false, "", true},
+		"a name of it":                                 {"localhost.", "", false, "", true},
+		"the metadata service":                         {"::ffff:169.254.169.254", "", false, "", true},
+		"a Service with such an external name":         {"away.evil.svc.cluster.local", "", false, "", true},
+		"the same by its short name":                   {"away", "", false, "", true},
+		"a Service with such an endpoint":              {"manual", "", false, "10.0.0.7", false},
+		"a node with pods, which counts":               {"127.0.0.1", "podSelector: {matchLabels: {app: x}},", false, "10.0.0.1", false},
+		"a node whose selector selects no pod":         {"127.0.0.1", "podSelector: {matchLabels: {app: none}},", false, "", false},
+		"another host":                                 {"elsewhere.example", "", false, "elsewhere.example", false},
+		"outside a cluster all may run on one machine": {"127.0.0.1", "", true, "127.0.0.1", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := world()
+			o.Settings.Offline = c.offline
+			pod(o, "evil", "x", "", "app", "x")
+			o.Services = []*compile.Service{
+				{Namespace: "evil", Name: "away", ExternalName: "127.1"},
+				{Namespace: "evil", Name: "manual", Ports: []compile.ServicePort{{Port: 8080, Target: 8080}}},
+			}
+			o.Slices = []*compile.Slice{{Namespace: "evil", Service: "manual", Ports: map[string]uint32{"": 8080}, Endpoints: []compile.SliceEndpoint{
+				{Address: "127.0.0.1", Ready: true}, {Address: "10.0.0.7", Ready: true}, {Address: "169.254.169.254", Ready: true}, {Address: "::ffff:127.0.0.1", Ready: true},
+			}}}
+			add(&o.VirtualNodes, 1, "evil", "inward", fmt.Sprintf("%s%s serviceDiscovery: {dns: {hostname: %q}}", c.selector, listener, c.host))
+			add(&o.VirtualServices, 1, "evil", "inward", "provider: {virtualNode: {virtualNodeRef: {name: inward}}}")
+			add(&o.VirtualNodes, 2, "bank", "caller", "backends: [{virtualService: {virtualServiceRef: {namespace: evil, name: inward}}}]")
+			r := compiled(o)
+			got := ""
+			for _, w := range r.Model.Workloads {
+				for _, be := range w.Backends {
+					for _, target := range be.Service.Ports[0].Routes[0].Targets {
+						if d := target.Destination; d == nil {
+							continue
+						} else if d.DNS != nil {
+							got += d.DNS.Host
+						} else {
+							for _, e := range d.Endpoints.List {
+								got += e.Address
+							}
+						}
+					}
+				}
+			}
+			if got != c.want || (len(r.Problems) == 0) != !c.problem {
+				t.Errorf("callers are sent to %q, want %q; problems: %+v", got, c.want, r.Problems)
+			}
+		})
+	}
+}
