@@ -2,6 +2,7 @@ package nameserver_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -44,7 +45,10 @@ func server(t *testing.T) (string, *atomic.Pointer[nameserver.Table]) {
 	t.Cleanup(func() {
 		stop()
 		select {
-		case <-ended:
+		case err := <-ended:
+			if err != nil && !errors.Is(err, net.ErrClosed) {
+				t.Error(err)
+			}
 		case <-time.After(10 * time.Second):
 			t.Error("the server does not end")
 		}

@@ -7,7 +7,7 @@
 //	-- <group id> lds|rds|cds|eds|sds --
 //
 // A file with "cluster: true" in its comment is compiled as in a cluster, with the Pods and slices it contains; with "groups: true" as by an
-// operator that has backend groups switched on.
+// operator that has backend groups switched on. With "reference: false" it is no source for the reference of fields.
 package golden
 
 import (
