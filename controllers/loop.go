@@ -87,6 +87,9 @@ var (
 	problemCount = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "aftermesh_problems", Help: "Faults found in objects by the last pass.",
 	})
+	panics = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "aftermesh_panics_total", Help: "Panics that were contained, by place. Each is a fault of the operator.",
+	}, []string{"where"})
 	failedGroups = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "aftermesh_failed_groups_total", Help: "Groups that could not be translated and kept their last configuration.",
 	})

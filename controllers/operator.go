@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -24,7 +24,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -98,6 +97,7 @@ type operator struct {
 	look       chan struct{} // of the watchman
 	served     chan struct{} // closed after the first pass
 	hosts      hosts
+	early      []func(context.Context) error
 }
 
 // Run serves until ctx ends. The error says what kept it from starting or made it stop.
@@ -128,7 +128,29 @@ func Run(ctx context.Context, cfg *rest.Config, o Options, log logr.Logger) erro
 		}
 	}
 	log.Info("Starting", "version", o.Version, "namespace", o.Namespace)
-	return op.manager.Start(ctx)
+	return op.start(ctx)
+}
+
+// start runs everything until ctx ends or something fails. Probes and metrics are answered from the beginning, not only when the caches
+// are filled.
+func (op *operator) start(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var early sync.WaitGroup
+	defer early.Wait()
+	defer cancel(nil)
+	for _, serve := range op.early {
+		early.Go(func() {
+			if err := serve(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	err := op.manager.Start(ctx)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return err
 }
 
 func (op *operator) loadAuthorities(ctx context.Context, cfg *rest.Config) error {
@@ -178,8 +200,8 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 	sync := op.SyncPeriod
 	m, err := ctrl.NewManager(cfg, manager.Options{
 		Scheme: Scheme(), Logger: op.log,
-		Metrics:                       metricsserver.Options{BindAddress: op.MetricsAddr},
-		HealthProbeBindAddress:        fmt.Sprintf(":%d", op.HealthPort),
+		Metrics:                       metricsserver.Options{BindAddress: "0"}, // served within bounds, see http.go
+		HealthProbeBindAddress:        "0",
 		LeaderElection:                op.LeaderElection,
 		LeaderElectionID:              "aftermesh",
 		LeaderElectionNamespace:       op.Namespace,
@@ -192,10 +214,10 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 			},
 		},
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
-		WebhookServer: webhook.NewServer(webhook.Options{Port: op.WebhookPort, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
-			c.MinVersion, c.CipherSuites = op.TLSMinVersion, op.TLSCipherSuites
-			c.GetCertificate = op.operatorCA.ServerConfig().GetCertificate
-		}}}),
+		WebhookServer: newHooks(op.WebhookPort, &tls.Config{
+			NextProtos: []string{"h2", "http/1.1"}, MinVersion: op.TLSMinVersion, CipherSuites: op.TLSCipherSuites,
+			GetCertificate: op.operatorCA.ServerConfig().GetCertificate,
+		}, op.panicked("webhook")),
 	})
 	if err != nil {
 		return err
@@ -252,7 +274,9 @@ func families(ips []string) string {
 }
 
 func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
-	src, err := source.NewCluster(ctx, op.manager.GetCache(), compile.Settings{ClusterDomain: op.ClusterDomain, EgressExempt: op.EgressExempt, BackendGroups: op.BackendGroups, IPv6Only: op.Inject.IPFamilies == "6"})
+	src, err := source.NewCluster(ctx, op.manager.GetCache(), compile.Settings{
+		ClusterDomain: op.ClusterDomain, EgressExempt: op.EgressExempt, BackendGroups: op.BackendGroups, IPv6Only: op.Inject.IPFamilies == "6",
+	}, op.Namespace)
 	if err != nil {
 		return err
 	}
@@ -324,23 +348,6 @@ func (e everywhere) Start(ctx context.Context) error { return e(ctx) }
 
 // NeedLeaderElection is false.
 func (e everywhere) NeedLeaderElection() bool { return false }
-
-// answerProbes: alive while the process runs, ready once the first model is served and the webhooks listen.
-func (op *operator) answerProbes(context.Context, *rest.Config) error {
-	served := func(*http.Request) error {
-		select {
-		case <-op.served:
-			return nil
-		default:
-			return errors.New("no configuration has been compiled yet")
-		}
-	}
-	return errors.Join(
-		op.manager.AddHealthzCheck("health-ping", healthz.Ping),
-		op.manager.AddReadyzCheck("served", served),
-		op.manager.AddReadyzCheck("webhook", op.manager.GetWebhookServer().StartedChecker()),
-	)
-}
 
 // Environment fills in what the pod says about itself.
 func (o *Options) Environment() {

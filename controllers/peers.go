@@ -13,12 +13,16 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/guard"
 	"github.com/aftermesh/aftermesh/pkg/xds"
 	"github.com/aftermesh/aftermesh/pkg/xds/peer"
 )
 
 // peerService is the headless Service of the replicas, see config/manager.
 const peerService = "aftermesh-peers"
+
+// handshake bounds the time that a replica has for TLS.
+const handshake = 5 * time.Second
 
 // servePeers offers this replica's rows to the others and follows theirs.
 func (op *operator) servePeers() error {
@@ -37,7 +41,11 @@ func (op *operator) servePeers() error {
 			c.GetConfigForClient, c.ClientCAs = nil, op.operatorCA.Pool()
 			return c, nil
 		}
-		g := grpc.NewServer(grpc.Creds(credentials.NewTLS(conf)))
+		g := grpc.NewServer(grpc.Creds(guard.Credentials(credentials.NewTLS(conf))), grpc.ConnectionTimeout(handshake), grpc.StreamInterceptor(
+			func(srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+				defer guard.FromContext(s.Context()).Prove(peerService)() // TLS has verified the certificate
+				return next(srv, s)
+			}))
 		(&peer.Server{Rows: op.ownRows, Seen: op.source.Seen, Watch: op.cache.Watch}).Register(g)
 		return serveGRPC(ctx, g, net.JoinHostPort(op.PodIP, strconv.Itoa(op.PeerPort)))
 	}

@@ -45,7 +45,7 @@ func (w *lifetimeWriter) keepRevisions(ctx context.Context, s *pipeline.Snapshot
 		}
 	}
 	for _, r := range w.revisions() {
-		if wanted[r.Name] {
+		if wanted[r.Name] || !r.Ours {
 			continue
 		}
 		gone := &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.Name}}

@@ -92,5 +92,5 @@ func serverVersion(cfg *rest.Config) (string, error) {
 
 // collectors are the operator's own metrics.
 func collectors() []prometheus.Collector {
-	return []prometheus.Collector{stageSeconds, groupCount, problemCount, failedGroups, podsOutside}
+	return []prometheus.Collector{stageSeconds, groupCount, problemCount, failedGroups, podsOutside, panics}
 }

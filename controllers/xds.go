@@ -3,14 +3,10 @@ package controllers
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"sync"
 	"time"
 
-	jose "github.com/go-jose/go-jose/v4"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -22,10 +18,14 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/aftermesh/aftermesh/pkg/guard"
 	"github.com/aftermesh/aftermesh/pkg/status"
 	"github.com/aftermesh/aftermesh/pkg/xds"
 	"github.com/aftermesh/aftermesh/pkg/xds/proxyauth"
 )
+
+// tokenLife is the longest life of a proxy's token, unless injected pods are told to request a longer one.
+const tokenLife = 24 * time.Hour
 
 // serveXDS adds the xDS port: TLS under a root of its own, proxies known by their pods' tokens.
 func (op *operator) serveXDS(_ context.Context, cfg *rest.Config) error {
@@ -33,8 +33,12 @@ func (op *operator) serveXDS(_ context.Context, cfg *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	auth := &proxyauth.Tokens{Pods: op.source, Keys: &clusterKeys{client: kube, now: time.Now}, Reviewer: proxyauth.NewReviews(&reviewer{client: kube}, time.Now), Now: time.Now}
-	server := xds.NewServer(op.cache, auth, xds.Options{})
+	auth := &proxyauth.Tokens{
+		Pods: op.source, Keys: newClusterKeys(kube, time.Now), Reviewer: proxyauth.NewReviews(&reviewer{client: kube}, time.Now), Now: time.Now,
+		MaxLife: max(tokenLife, 2*op.Inject.ControlPlane.TokenExpiration),
+	}
+	const streams = 2 // the one that ends and the next one
+	server := xds.NewServer(op.cache, auth, xds.Options{StreamsPerProxy: streams, Panicked: op.panicked("xds")})
 	return op.manager.Add(everywhere(func(ctx context.Context) error {
 		// Until the first model is published every answer would be a guess.
 		select {
@@ -45,7 +49,7 @@ func (op *operator) serveXDS(_ context.Context, cfg *rest.Config) error {
 		op.catchUp(ctx)
 		conf := op.xdsCA.ServerConfig()
 		conf.NextProtos = []string{"h2"}
-		g := grpc.NewServer(append(xds.GRPCOptions(), grpc.Creds(credentials.NewTLS(conf)))...)
+		g := grpc.NewServer(append(xds.GRPCOptions(), grpc.Creds(guard.Credentials(credentials.NewTLS(conf))))...)
 		server.Register(g)
 		return serveGRPC(ctx, g, fmt.Sprintf(":%d", op.XDSPort))
 	}))
@@ -53,7 +57,7 @@ func (op *operator) serveXDS(_ context.Context, cfg *rest.Config) error {
 
 // serveGRPC serves until ctx ends, then closes every stream: proxies go on with what they have and connect elsewhere.
 func serveGRPC(ctx context.Context, g *grpc.Server, address string) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	l, err := listen(ctx, address, proxyLimits)
 	if err != nil {
 		return err
 	}
@@ -61,58 +65,6 @@ func serveGRPC(ctx context.Context, g *grpc.Server, address string) error {
 	defer stopped()
 	if err := g.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return err
-	}
-	return nil
-}
-
-// clusterKeys reads the keys that the API server signs service account tokens with.
-type clusterKeys struct {
-	client kubernetes.Interface
-	now    func() time.Time
-
-	mu     sync.Mutex
-	set    *jose.JSONWebKeySet
-	issuer string
-	read   time.Time
-}
-
-const (
-	// keysLife is how long keys are used without looking again, so that removed ones stop being trusted.
-	keysLife = time.Hour
-	// keysPause bounds how often an unknown key makes us look again.
-	keysPause = 5 * time.Second
-)
-
-// Keys implements proxyauth.Keys.
-func (k *clusterKeys) Keys(ctx context.Context, refresh bool) (*jose.JSONWebKeySet, string, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	age := k.now().Sub(k.read)
-	if k.set != nil && age < keysLife && (!refresh || age < keysPause) {
-		return k.set, k.issuer, nil
-	}
-	var discovery struct {
-		Issuer string `json:"issuer"`
-	}
-	var set jose.JSONWebKeySet
-	err := errors.Join(k.get(ctx, "/.well-known/openid-configuration", &discovery), k.get(ctx, "/openid/v1/jwks", &set))
-	if err != nil && k.set != nil {
-		return k.set, k.issuer, nil // keys that were good are better than none while the API server is away
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	k.set, k.issuer, k.read = &set, discovery.Issuer, k.now()
-	return k.set, k.issuer, nil
-}
-
-func (k *clusterKeys) get(ctx context.Context, path string, into any) error {
-	b, err := k.client.Discovery().RESTClient().Get().AbsPath(path).DoRaw(ctx)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	if err := json.Unmarshal(b, into); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
 	}
 	return nil
 }

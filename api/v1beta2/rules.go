@@ -176,6 +176,7 @@ var addedRules = []Rule{
 	warn("X21", "a header name is not blank; otherwise the matcher is ignored"),
 	{ID: "X24", Class: ClassCondition, Reason: ReasonNameTooLong, About: "a name in the mesh has at most 255 characters"},
 	condition("X27", ReasonInvalidConfiguration, "a listener keeps away from the proxy's own ports; otherwise it is not served"),
+	reject("X29", "a VirtualNode without podSelector is not found at loopback, link-local or metadata addresses"),
 	without("X28", "nobody makes a gateway's own health check: the load balancer before the gateway checks it", "VirtualGateway.listeners[].healthCheck"),
 	without("A1", "every mesh belongs to its cluster", "Mesh.meshOwner"),
 }

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/membership"
 )
 
 // Mutator answers the mutating webhook of one kind.
@@ -113,24 +114,21 @@ func (m *Mutator) create(ctx context.Context, p *patch, known *system) error {
 // setMesh writes the mesh that was found. A reference that came with the object must be the same one, as it is in objects
 // exported from this cluster.
 func (m *Mutator) setMesh(p *patch, given *meshv1beta2.MeshReference, found meshv1beta2.MeshReference) error {
-	switch {
-	case given == nil || *given == (meshv1beta2.MeshReference{}) || given.UID == "" && given.Name == found.Name:
+	if message := membership.GivenMesh(m.Kind, given, found); message != "" {
+		return denial{message}
+	}
+	if given == nil || given.UID == "" {
 		p.set("meshRef", map[string]any{"name": found.Name, "uid": string(found.UID)})
-	case *given != found:
-		return denial{fmt.Sprintf("%s create may not specify read-only field: spec.meshRef; remove it, the object joins mesh %s", m.Kind, found.Name)}
 	}
 	return nil
 }
 
 // setGateway does the same for the gateway.
 func (m *Mutator) setGateway(p *patch, given *meshv1beta2.VirtualGatewayReference, found *meshv1beta2.VirtualGateway) error {
-	absent := given == nil || *given == (meshv1beta2.VirtualGatewayReference{})
-	same := !absent && given.Name == found.Name && given.NamespaceOr(found.Namespace) == found.Namespace && (given.UID == "" || given.UID == found.UID)
-	if !absent && !same {
-		return denial{fmt.Sprintf("%s create may not specify read-only field: spec.virtualGatewayRef; remove it, the route is attached to %s/%s",
-			m.Kind, found.Namespace, found.Name)}
+	if message := membership.GivenGateway(m.Kind, given, found); message != "" {
+		return denial{message}
 	}
-	if absent || given.UID == "" || given.NamespaceOr("") == "" {
+	if given == nil || given.UID == "" || given.NamespaceOr("") == "" {
 		p.set("virtualGatewayRef", map[string]any{"namespace": found.Namespace, "name": found.Name, "uid": string(found.UID)})
 	}
 	return nil

@@ -31,6 +31,9 @@ func routeLists(prefix string) []string {
 	return lists
 }
 
+// DropEmptyLists removes from an object of a kind, in its JSON form, the empty lists that the mutating webhook removes.
+func DropEmptyLists(kind string, object map[string]any) { (&patch{object: object}).prune(kind) }
+
 // prune removes the empty lists of a kind.
 func (p *patch) prune(kind string) {
 	for _, list := range prunable[kind] {

@@ -5,11 +5,11 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
-	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
 )
 
@@ -20,8 +20,8 @@ func newCheck() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check [-f PATH]",
 		Short: "Validate manifests with the operator's own code, or look for what is wrong in a cluster",
-		Long: `Reads App Mesh manifests and says, with file and line, what the operator would say about them: what it would refuse,
-what does not resolve, and what has another effect than written. Nothing is sent anywhere.
+		Long: `Reads App Mesh manifests and says, with file and line, what a cluster would say about them: what the schema and the operator
+would refuse, which fields do not exist, what does not resolve, and what has another effect than written. Nothing is sent anywhere.
 
 Without -f it looks at a cluster instead, and lists what is left over of this controller and of App Mesh's: objects whose deletion
 waits for nobody, finalizers without an operator, webhooks without a service; and the pods that run without a proxy although they
@@ -37,11 +37,14 @@ Exit code 0 means that everything would be served (warnings included), 1 that so
 			if len(f.paths) == 0 {
 				return checkCluster(c.Context(), &k, c.OutOrStdout())
 			}
-			files, s, err := f.read(c.InOrStdin())
+			files, err := f.read(c.InOrStdin())
 			if err != nil {
 				return err
 			}
-			return report(c.OutOrStdout(), format, files, s)
+			if files.Own() == 0 && len(files.Faults) == 0 {
+				return fmt.Errorf("no object of App Mesh's kinds is in %s: nothing was checked", strings.Join(f.paths, ", "))
+			}
+			return report(c.OutOrStdout(), format, files)
 		},
 	}
 	f.add(c)
@@ -51,8 +54,8 @@ Exit code 0 means that everything would be served (warnings included), 1 that so
 	return c
 }
 
-func report(w io.Writer, format string, files *source.Files, s *pipeline.Snapshot) error {
-	list := findings(files, s)
+func report(w io.Writer, format string, files *source.Files) error {
+	list := slices.Concat(readFindings(files), problemFindings(files, problems(files)))
 	count := map[string]int{}
 	for _, l := range list {
 		count[l.Severity]++
@@ -65,13 +68,13 @@ func report(w io.Writer, format string, files *source.Files, s *pipeline.Snapsho
 		for _, l := range list {
 			fmt.Fprintln(w, l)
 		}
-		objects := 0
-		for range s.Objects.All() {
-			objects++
-		}
-		fmt.Fprintf(w, "%d objects: %d errors, %d unresolved, %d warnings\n", objects, count[mesh.Rejected.String()], count[mesh.Unresolved.String()], count[mesh.Adjusted.String()])
+		fmt.Fprintf(w, "%d objects: %d errors, %d unresolved, %d warnings\n", files.Own(), count[mesh.Rejected.String()], count[mesh.Unresolved.String()], count[mesh.Adjusted.String()])
 		for _, k := range slices.Sorted(maps.Keys(files.Skipped)) {
-			fmt.Fprintf(w, "skipped %d of kind %s\n", files.Skipped[k], k)
+			note := ""
+			if k == source.Kustomization {
+				note = "; to check what it builds: kustomize build FOLDER | aftermesh check -f -"
+			}
+			fmt.Fprintf(w, "skipped %d of kind %s%s\n", files.Skipped[k], k, note)
 		}
 	}
 	if count[mesh.Rejected.String()]+count[mesh.Unresolved.String()] > 0 {

@@ -46,8 +46,8 @@ URL are http, https, grpc and tcp. With -f manifests are compiled here; otherwis
 			}
 			a := &explain.Answer{}
 			if len(f.paths) > 0 {
-				_, s, err := f.read(c.InOrStdin())
-				if err != nil {
+				s, err := f.compile(c)
+				if s == nil {
 					return err
 				}
 				if a, err = explain.From(s.Result.Model, s.Sets, from, r); err != nil {

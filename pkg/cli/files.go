@@ -4,10 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
@@ -31,17 +35,35 @@ func (f *fileFlags) add(c *cobra.Command) {
 // defaultExempt is App Mesh's documented exception to DROP_ALL.
 var defaultExempt = []string{"*.amazonaws.com"}
 
-// read returns the manifests, and runs the pipeline over them.
-func (f *fileFlags) read(stdin io.Reader) (*source.Files, *pipeline.Snapshot, error) {
+// read reads the manifests.
+func (f *fileFlags) read(stdin io.Reader) (*source.Files, error) {
 	if len(f.paths) == 0 {
-		return nil, nil, usageError{errors.New("-f says which manifests to read")}
+		return nil, usageError{errors.New("-f says which manifests to read")}
 	}
 	files, err := source.ReadFiles(f.paths, f.namespace, stdin)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	files.Admit()
 	files.Objects.Settings.EgressExempt, files.Objects.Settings.BackendGroups = f.exempt, f.groups
-	return files, pipeline.New(nil, time.Now).Step(&files.Objects), nil
+	return files, nil
+}
+
+// compile reads the manifests and runs the pipeline over what a cluster would have stored of them. What is wrong with them goes to
+// standard error; the last error is errFault if something was refused, and the snapshot is there all the same.
+func (f *fileFlags) compile(c *cobra.Command) (*pipeline.Snapshot, error) {
+	files, err := f.read(c.InOrStdin())
+	if err != nil {
+		return nil, err
+	}
+	s := pipeline.New(nil, time.Now).Step(&files.Objects)
+	for _, l := range slices.Concat(readFindings(files), problemFindings(files, s.Result.Problems)) {
+		if l.Severity == mesh.Rejected.String() {
+			fmt.Fprintln(c.ErrOrStderr(), l)
+			err = errFault
+		}
+	}
+	return s, err
 }
 
 // finding is one fault in a manifest as `check -f` prints it.
@@ -66,15 +88,61 @@ func (f finding) String() string {
 	return s + f.Message + " (" + f.Reason + ")"
 }
 
-// findings lists unreadable documents and the problems of the pass, in the order of the objects.
-func findings(files *source.Files, s *pipeline.Snapshot) []finding {
+// readFindings lists what was found while reading.
+func readFindings(files *source.Files) []finding {
 	var out []finding
-	for _, f := range files.Faults {
-		out = append(out, finding{File: f.File, Line: f.Line, Severity: mesh.Rejected.String(), Reason: "Unreadable", Message: f.Message})
+	add := func(f source.Fault, severity mesh.Severity) {
+		l := finding{File: f.File, Line: f.Line, Severity: severity.String(), Reason: f.Reason, Path: f.Path, Message: f.Message}
+		if f.Object != (mesh.Object{}) {
+			l.Object = f.Object.String()
+		}
+		out = append(out, l)
 	}
-	for _, p := range s.Result.Problems {
+	for _, f := range files.Faults {
+		add(f, mesh.Rejected)
+	}
+	for _, f := range files.Warnings {
+		add(f, mesh.Adjusted)
+	}
+	return out
+}
+
+// problemFindings lists problems with their places, in the order given.
+func problemFindings(files *source.Files, problems []mesh.Problem) []finding {
+	out := make([]finding, 0, len(problems))
+	for _, p := range problems {
 		file, line := files.Position(p.Object, p.Path)
 		out = append(out, finding{File: file, Line: line, Severity: p.Severity.String(), Object: p.Object.String(), Reason: p.Reason, Path: p.Path, Message: p.Message})
 	}
 	return out
+}
+
+// problems returns what the pass finds in the objects that an API server would store. What only follows from refused objects is no
+// finding: whoever mends these gets rid of it. So references to a refused object count as resolved, and where nothing of it could
+// be read but its name, problems that arise from its emptiness do not count either.
+func problems(files *source.Files) []mesh.Problem {
+	refused := map[mesh.Object]bool{}
+	var readable, all []meshv1beta2.Object
+	for _, r := range files.Refused {
+		c := r.Object.Common()
+		if m, ok := r.Object.(*meshv1beta2.Mesh); ok && r.Bare && len(files.Objects.Meshes) == 0 {
+			m.Spec.NamespaceSelector = &metav1.LabelSelector{} // nobody knows which namespaces it selects: all
+		}
+		refused[mesh.Object{Kind: c.Kind, Namespace: r.Object.GetNamespace(), Name: r.Object.GetName()}] = true
+		if all = append(all, r.Object); !r.Bare || c.Kind == "Mesh" {
+			readable = append(readable, r.Object)
+		}
+	}
+	pass := func(with []meshv1beta2.Object) []mesh.Problem {
+		o := files.Objects
+		source.Add(&o, with...)
+		var c compile.Compiler
+		return slices.DeleteFunc(c.Compile(&o).Problems, func(p mesh.Problem) bool { return refused[p.Object] })
+	}
+	found := pass(all)
+	if len(readable) == len(all) {
+		return found
+	}
+	without := pass(readable)
+	return slices.DeleteFunc(found, func(p mesh.Problem) bool { return p.Severity != mesh.Adjusted && !slices.Contains(without, p) })
 }

@@ -1,8 +1,8 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -26,15 +26,15 @@ and prints the pod of each as the webhook would make it. What is decided, and wh
 		Example: `  aftermesh inject -f manifests/ > injected.yaml`,
 		Args:    atMost(0, "no arguments, manifests are given by -f"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			if len(f.paths) == 0 {
-				return usageError{errors.New("-f says which manifests to read")}
-			}
-			files, err := source.ReadFiles(f.paths, f.namespace, c.InOrStdin())
+			files, err := f.read(c.InOrStdin())
 			if err != nil {
 				return err
 			}
-			for _, fault := range files.Faults {
-				fmt.Fprintln(c.ErrOrStderr(), fault)
+			for _, l := range readFindings(files) {
+				fmt.Fprintln(c.ErrOrStderr(), l)
+			}
+			if len(files.Other) == 0 {
+				return fmt.Errorf("no Pod and no workload with a pod template is in %s: nothing was injected", strings.Join(f.paths, ", "))
 			}
 			return injectAll(c, files, f.namespace)
 		},

@@ -5,14 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
+	"github.com/aftermesh/aftermesh/pkg/lifetime"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
 	"github.com/aftermesh/aftermesh/pkg/xds"
@@ -25,7 +30,8 @@ func newStandalone() *cobra.Command {
 		Short: "Serve xDS from a folder of manifests, without Kubernetes",
 		Long: `Serves to Envoys outside a cluster what the operator would serve: the folder's manifests are compiled, backends are reached by
 their DNS names, and every change of a file is served at once. A file that cannot be read, or an object that is not accepted,
-never takes down what worked: the last good state goes on, and the log says why.
+never takes down what worked: the last good state goes on, and the log says why. It also says which proxies come and go, what they
+refuse, and who calls itself a node that no manifest has.
 
 Envoys name themselves: node.id is mesh/<mesh>/virtualNode/<name>. While that is all the authentication there is, the server listens
 on loopback or on a Unix socket only. With --client-ca a proxy is the node that its certificate names, with --tokens the one that its
@@ -54,9 +60,14 @@ type standalone struct {
 	groups         bool
 	log            io.Writer
 	pipeline       *pipeline.Pipeline
+	store          store
+	memory         lifetime.Memory
+	writing        sync.Mutex
 }
 
 func (s *standalone) say(format string, args ...any) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	fmt.Fprintf(s.log, time.Now().Format("15:04:05 ")+format+"\n", args...)
 }
 
@@ -83,17 +94,18 @@ func (s *standalone) run(ctx context.Context) error {
 	if err := s.load(); err != nil {
 		return fmt.Errorf("nothing to serve: %w", err)
 	}
-	g := grpc.NewServer(append(xds.GRPCOptions(), options...)...)
+	report := newReporter(s.say, cache, s.pipeline.Last)
+	g := grpc.NewServer(append(append(xds.GRPCOptions(), options...), grpc.ChainStreamInterceptor(report.intercept))...)
 	xds.NewServer(cache, auth, xds.Options{}).Register(g)
 	failed := make(chan error, 1)
 	go func() { failed <- g.Serve(l) }()
 	defer g.Stop()
 	s.say("serving delta xDS on %s", s.listen)
-	return s.follow(ctx, watch, failed)
+	return s.follow(ctx, watch, failed, cache.Changed(), report)
 }
 
-// follow reloads after changes, waiting a moment for an editor to finish.
-func (s *standalone) follow(ctx context.Context, watch *fsnotify.Watcher, failed <-chan error) error {
+// follow reloads after changes, waiting a moment for an editor to finish, and tells what proxies do.
+func (s *standalone) follow(ctx context.Context, watch *fsnotify.Watcher, failed <-chan error, proxies <-chan struct{}, report *reporter) error {
 	const moment = 50 * time.Millisecond
 	var reload <-chan time.Time
 	for {
@@ -102,6 +114,8 @@ func (s *standalone) follow(ctx context.Context, watch *fsnotify.Watcher, failed
 			return nil
 		case err := <-failed:
 			return err
+		case <-proxies:
+			report.table()
 		case err := <-watch.Errors:
 			return fmt.Errorf("watch files: %w", err)
 		case e := <-watch.Events:
@@ -120,30 +134,51 @@ func (s *standalone) follow(ctx context.Context, watch *fsnotify.Watcher, failed
 	}
 }
 
-// load compiles and serves the folder. With a file that cannot be read, nothing is served: an object that is missing because
-// of a typing error must not look deleted.
+// load compiles and serves the folder. With a document that cannot be read, nothing is served: an object that is missing because
+// of a typing error must not look deleted. An object that is refused stays as it was, and one that is accepted no more is served in
+// its last accepted form, as in a cluster.
 func (s *standalone) load() error {
 	files, err := source.ReadFiles([]string{s.dir}, s.namespace, nil)
 	if err != nil {
 		return err
 	}
-	if len(files.Faults) > 0 {
-		errs := make([]error, len(files.Faults))
-		for i, f := range files.Faults {
-			errs[i] = f
-		}
+	files.Admit()
+	if errs := unreadable(files); len(errs) > 0 {
 		return errors.Join(errs...)
 	}
 	files.Objects.Settings.EgressExempt, files.Objects.Settings.BackendGroups = s.exempt, s.groups
-	snap := s.pipeline.Step(&files.Objects)
-	for _, f := range findings(files, snap) {
+	objects, kept := s.store.take(files)
+	in := s.memory.Objects(objects)
+	snap := s.pipeline.Step(in)
+	s.memory.Note(in, snap.Result)
+	for _, f := range slices.Concat(readFindings(files), problemFindings(files, snap.Result.Problems)) {
 		s.say("%s", f)
+	}
+	for _, id := range kept {
+		s.say("KEPT %s as it was", id)
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(snap.Result.Kept), mesh.Object.Compare) {
+		s.say("KEPT %s in its last accepted form", id)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(files.Skipped)) {
+		s.say("skipped %d of kind %s", files.Skipped[kind], kind)
 	}
 	for _, err := range snap.Failed {
 		s.say("error: %v", err)
 	}
 	s.say("served %d nodes, %d changed", len(snap.Sets), snap.Changed)
 	return nil
+}
+
+// unreadable are the faults that leave open which object they are about.
+func unreadable(files *source.Files) []error {
+	var out []error
+	for _, f := range files.Faults {
+		if f.Reason == source.ReasonUnreadable {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // watchTree watches a folder and everything below it.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,16 +26,17 @@ func newTranslate() *cobra.Command {
 		Use:   "translate -f PATH --proxy NAMESPACE/NAME",
 		Short: "Print the Envoy resources that a proxy would get",
 		Long: `Compiles manifests as the operator does and prints what the proxies of one VirtualNode or VirtualGateway would get.
-Pods are not known offline, so backends are reached by their DNS names.
+Pods are not known offline, so backends are reached by their DNS names. What a cluster would refuse is left out, goes to standard
+error, and makes the exit code 1.
 
 --static prints one complete configuration instead, which 'envoy --mode validate' takes.`,
 		Example: `  aftermesh translate -f manifests/ --proxy demo/front
   aftermesh translate -f manifests/ --proxy demo/front --static > front.yaml && envoy --mode validate -c front.yaml`,
 		Args: atMost(0, "no arguments, manifests are given by -f"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, s, err := f.read(c.InOrStdin())
-			if err != nil {
-				return err
+			s, fault := f.compile(c)
+			if s == nil {
+				return fault
 			}
 			g, err := findGroup(s, proxy)
 			if err != nil {
@@ -43,7 +45,7 @@ Pods are not known offline, so backends are reached by their DNS names.
 			if err := s.Failed[g.ID]; err != nil {
 				return err
 			}
-			return printSet(c.OutOrStdout(), format, g, s.Sets[g.ID], static)
+			return cmp.Or(printSet(c.OutOrStdout(), format, g, s.Sets[g.ID], static), fault)
 		},
 	}
 	f.add(c)

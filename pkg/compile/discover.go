@@ -10,6 +10,7 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
+	"github.com/aftermesh/aftermesh/pkg/validate"
 )
 
 // discover sets where d's endpoints come from. It is false when the node cannot be reached at all, which makes targets of it
@@ -24,7 +25,7 @@ func (b *builder) discover(n *node, d *mesh.Destination) bool {
 	}
 	if n.selector != nil && !b.in.Settings.Offline {
 		pods := n.endpointPods()
-		if len(pods) > 0 || sd.DNS == nil || b.inCluster(n, sd.DNS.Hostname) {
+		if len(pods) > 0 || sd.DNS == nil || b.inCluster(n, sd.DNS.Hostname) || validate.CallersOwn(sd.DNS.Hostname) {
 			d.Endpoints = podEndpoints(pods, d.Port, b.servicePortFor(n, d.Port), d.IPPreference)
 			return true
 		}
@@ -77,6 +78,13 @@ func (b *builder) discoverDNS(n *node, d *mesh.Destination, dns *meshv1beta2.DNS
 			host = s.ExternalName
 		}
 	}
+	if !b.loopback() && validate.CallersOwn(host) {
+		if host != dns.Hostname { // else reported by validate
+			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
+				Path: "spec.serviceDiscovery.dns.hostname", Message: fmt.Sprintf("the Service of %q has the externalName %q, which is the pod of whoever calls; name another host there", dns.Hostname, host)})
+		}
+		return false
+	}
 	if !validHost(host) {
 		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
 			Path: "spec.serviceDiscovery.dns.hostname", Message: fmt.Sprintf("%q is neither a host name nor an address", host)})
@@ -103,70 +111,6 @@ func (b *builder) discoverService(n *node, d *mesh.Destination, key serviceKey, 
 		return false
 	}
 	d.Endpoints = sliceEndpoints(b.slices[key], p.Name, d.IPPreference)
-	return true
-}
-
-// discoverCloudMap finds the instances of a Cloud Map service: the pods of all nodes that register there, as far as their
-// attributes agree, or else a Service of that name.
-func (b *builder) discoverCloudMap(n *node, d *mesh.Destination, cm *meshv1beta2.AWSCloudMapServiceDiscovery) bool {
-	if b.in.Settings.Offline {
-		d.DNS = &mesh.DNS{Host: discoveryName(n.object.Spec.ServiceDiscovery), Port: d.Port, All: true}
-		return validHost(d.DNS.Host)
-	}
-	var pods []*Pod
-	registered := false
-	for _, other := range b.nodeOrder {
-		sd := other.object.Spec.ServiceDiscovery
-		if other.selector == nil || sd == nil || sd.AWSCloudMap == nil ||
-			sd.AWSCloudMap.ServiceName != cm.ServiceName || sd.AWSCloudMap.NamespaceName != cm.NamespaceName {
-			continue
-		}
-		registered = true
-		for _, p := range other.endpointPods() {
-			if hasAttributes(p, other, cm.Attributes) {
-				pods = append(pods, p)
-			}
-		}
-	}
-	if registered {
-		slices.SortFunc(pods, func(x, y *Pod) int { return cmp.Compare(x.UID, y.UID) })
-		d.Endpoints = podEndpoints(slices.Compact(pods), d.Port, nil, d.IPPreference)
-		return true
-	}
-	key := serviceKey{cm.NamespaceName, cm.ServiceName}
-	if s := b.services[key]; s != nil && s.ExternalName == "" {
-		return b.discoverService(n, d, key, s, "spec.serviceDiscovery.awsCloudMap")
-	}
-	b.problem(mesh.Problem{Object: n.self, Severity: mesh.Unresolved, Partial: true, Reason: meshv1beta2.ReasonNoEndpoints, Path: "spec.serviceDiscovery.awsCloudMap",
-		Message: fmt.Sprintf("nothing registers as %s.%s in this cluster: give the node a podSelector, or create a Service %q in namespace %q",
-			cm.ServiceName, cm.NamespaceName, cm.ServiceName, cm.NamespaceName)})
-	d.Endpoints = sealEndpoints(nil)
-	return true
-}
-
-// hasAttributes is true when the instance made of pod p of the given node carries all attributes. Built-in ones win over the
-// node's, which win over labels. Source: App Mesh controller, Cloud Map instance attributes.
-func hasAttributes(p *Pod, of *node, want []meshv1beta2.AWSCloudMapInstanceAttribute) bool {
-	builtIn := map[string]string{
-		"k8s.io/pod": p.Name, "k8s.io/namespace": p.Namespace,
-		"appmesh.k8s.aws/mesh": of.mesh.name, "appmesh.k8s.aws/virtualNode": of.name, "AVAILABILITY_ZONE": p.Zone,
-	}
-	own := map[string]string{}
-	for _, a := range of.object.Spec.ServiceDiscovery.AWSCloudMap.Attributes {
-		own[a.Key] = a.Value
-	}
-	for _, a := range want {
-		v, ok := builtIn[a.Key]
-		if !ok {
-			v, ok = own[a.Key]
-		}
-		if !ok {
-			v = p.Labels[a.Key]
-		}
-		if v != a.Value {
-			return false
-		}
-	}
 	return true
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
+	"github.com/aftermesh/aftermesh/pkg/validate"
 )
 
 // podEndpoints returns the ready pods among the given ones. The port of each is the target of the Service port with the
@@ -91,7 +92,10 @@ func preferredIP(ips []string, pref mesh.IPPreference) string {
 	}
 }
 
+// sealEndpoints leaves out addresses that are the caller's own. The API server takes some from who may write EndpointSlices or the
+// status of pods.
 func sealEndpoints(list []mesh.Endpoint) *mesh.Endpoints {
+	list = slices.DeleteFunc(list, func(e mesh.Endpoint) bool { return validate.CallersOwn(e.Address) })
 	slices.SortFunc(list, func(a, b mesh.Endpoint) int {
 		return cmp.Or(cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Address, b.Address), cmp.Compare(a.Port, b.Port))
 	})

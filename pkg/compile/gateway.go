@@ -124,6 +124,10 @@ func (e *entering) add(r *meshv1beta2.GatewayRoute) {
 		return
 	}
 	d.route.Service, d.route.Timeout, d.route.TargetPort = service, passingTimeout(service), port
+	if d.host != (hostPattern{}) {
+		d.route.Domains = d.host.domains()
+	}
+	d.route.Fingerprint = mesh.Fingerprint(d.route)
 	if e.routes == nil {
 		e.routes = map[int][]hosted{}
 	}

@@ -122,9 +122,9 @@ func (b *builder) hostname(d *decodedGatewayRoute, h *meshv1beta2.HostnameMatch)
 	}
 	d.host = hostPattern{exact: strings.ToLower(value(h.Exact)), suffix: strings.TrimPrefix(strings.ToLower(value(h.Suffix)), "*")}
 	for _, name := range []string{d.host.exact, d.host.suffix} {
-		if strings.Contains(name, "*") || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		if strings.ContainsAny(name, "*/") || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 			b.problem(mesh.Problem{Object: d.self, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonInvalidConfiguration, Path: "spec." + d.field + ".match.hostname",
-				Message: fmt.Sprintf("the route is left out: %q is not a host name or the end of one; write the name in exact, or its end in suffix, without a wildcard", name)})
+				Message: fmt.Sprintf("the route is left out: %q is not a host name or the end of one; write the name in exact, or its end in suffix, without a wildcard or a slash", name)})
 			return false
 		}
 	}
@@ -155,46 +155,104 @@ func (h hostPattern) domains() []string {
 	}
 }
 
-// covers is true when every host of a domain is one of the pattern's.
-func (h hostPattern) covers(domain string) bool {
-	switch {
-	case h == hostPattern{}:
-		return true
-	case domain == anyDomain:
-		return false
-	case h.exact != "":
-		return domain == h.exact
-	default:
-		return strings.HasSuffix(strings.TrimPrefix(domain, "*"), h.suffix)
-	}
-}
+// A route is repeated in the list of every host that it is a candidate for. All lists of a listener together hold at most
+// expansionFactor entries per route, or expansionFloor in all; beyond that, one list serves all hosts.
+const (
+	expansionFactor = 4
+	expansionFloor  = 1024
+)
 
 // gatewayHosts sorts routes, given in matching order, by host. Every host has all routes that its requests can take.
 func gatewayHosts(list []hosted) []*mesh.GatewayHost {
+	c := newCandidates(list)
 	var domains []string
 	for _, r := range list {
 		domains = append(domains, r.host.domains()...)
 	}
 	slices.SortFunc(domains, compareDomains)
-	var hosts []*mesh.GatewayHost
-	for _, domain := range slices.Compact(domains) {
-		h := &mesh.GatewayHost{Name: domain, Domains: []string{domain}}
-		for _, r := range list {
-			if r.host.covers(domain) {
-				h.Routes = append(h.Routes, r.GatewayRoute)
-			}
+	domains = slices.Compact(domains)
+	entries := 0
+	for _, domain := range domains {
+		entries += c.count(domain)
+	}
+	if entries > max(expansionFloor, expansionFactor*len(list)) {
+		all := &mesh.GatewayHost{Domains: []string{anyDomain}, Shared: true, Routes: make([]*mesh.GatewayRoute, len(list))}
+		for i, r := range list {
+			all.Routes[i] = r.GatewayRoute
 		}
-		same := slices.IndexFunc(hosts, func(x *mesh.GatewayHost) bool { return slices.Equal(x.Routes, h.Routes) })
-		if same >= 0 {
-			hosts[same].Domains = append(hosts[same].Domains, domain)
+		return []*mesh.GatewayHost{all}
+	}
+	var hosts []*mesh.GatewayHost
+	same := map[string]*mesh.GatewayHost{} // by the indexes of the routes
+	for _, domain := range domains {
+		indexes := c.of(domain)
+		key := fmt.Sprint(indexes)
+		if h := same[key]; h != nil {
+			h.Domains = append(h.Domains, domain)
 			continue
 		}
-		if domain == anyDomain {
-			h.Name = selfRedirect
+		h := &mesh.GatewayHost{Domains: []string{domain}, Routes: make([]*mesh.GatewayRoute, len(indexes))}
+		for i, at := range indexes {
+			h.Routes[i] = list[at].GatewayRoute
 		}
+		same[key] = h
 		hosts = append(hosts, h)
 	}
 	return hosts
+}
+
+// candidates finds the routes for a domain without looking at every route.
+type candidates struct {
+	byPattern map[hostPattern][]int
+	// lengths of the endings that occur.
+	lengths []int
+}
+
+func newCandidates(list []hosted) candidates {
+	c := candidates{byPattern: map[hostPattern][]int{}}
+	for i, r := range list {
+		c.byPattern[r.host] = append(c.byPattern[r.host], i)
+		if n := len(r.host.suffix); n > 0 && !slices.Contains(c.lengths, n) {
+			c.lengths = append(c.lengths, n)
+		}
+	}
+	return c
+}
+
+// each calls f with the indexes of the routes of every pattern that has all hosts of the domain.
+func (c candidates) each(domain string, f func([]int)) {
+	f(c.byPattern[hostPattern{}])
+	if domain == anyDomain {
+		return
+	}
+	end, wild := strings.CutPrefix(domain, "*")
+	if !wild {
+		f(c.byPattern[hostPattern{exact: domain}])
+	}
+	for _, n := range c.lengths {
+		if n > len(end) {
+			continue
+		}
+		suffix := end[len(end)-n:]
+		if n == len(end) && !wild && strings.ContainsAny(suffix[:1], ".-") {
+			continue // such an ending asks for something before it
+		}
+		f(c.byPattern[hostPattern{suffix: suffix}])
+	}
+}
+
+func (c candidates) count(domain string) int {
+	n := 0
+	c.each(domain, func(indexes []int) { n += len(indexes) })
+	return n
+}
+
+// of returns the indexes of a domain's routes, in matching order.
+func (c candidates) of(domain string) []int {
+	var out []int
+	c.each(domain, func(indexes []int) { out = append(out, indexes...) })
+	slices.Sort(out)
+	return out
 }
 
 // compareDomains puts names before endings, longer endings before shorter ones.
@@ -211,6 +269,3 @@ func compareDomains(x, y string) int {
 		return cmp.Compare(x, y)
 	}
 }
-
-// selfRedirect is the name that App Mesh gave to the virtual host of all hosts.
-const selfRedirect = "self_redirect"

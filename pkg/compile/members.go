@@ -99,7 +99,8 @@ func profileOf(p *Pod) mesh.Profile {
 // group returns the id of the group of a workload and a profile, creating it at first use. The id of the usual profile is
 // the workload's own.
 func (b *builder) group(w *mesh.Workload, p mesh.Profile) string {
-	id := w.ID.String()
+	// A question mark of a name is written otherwise: "a?sds" may be the name of a node.
+	id := strings.NewReplacer("%", "%25", "?", "%3F").Replace(w.ID.String())
 	var extra []string
 	if p.IPv6 {
 		extra = append(extra, map[bool]string{true: "dual", false: "ipv6"}[p.IPv4])

@@ -290,3 +290,131 @@ func TestAReferenceLetsNoRouteIntoAGateway(t *testing.T) {
 		})
 	}
 }
+
+func TestCloudMapInstancesAreThoseOfTheNodesOwnNamespace(t *testing.T) {
+	t.Parallel()
+	const (
+		listener = "listeners: [{portMapping: {port: 80, protocol: http}}],"
+		register = listener + "podSelector: {matchLabels: {app: ledger}}, serviceDiscovery: {awsCloudMap: {namespaceName: bank.local, serviceName: ledger}}"
+	)
+	for name, c := range map[string]struct {
+		attributes string
+		want       []string // namespaces whose pods are called
+		told       string
+	}{
+		"the nodes of its own namespace":           {"", []string{"bank"}, ""},
+		"another namespace that it asks for":       {", attributes: [{key: k8s.io/namespace, value: evil}]", []string{"evil"}, ""},
+		"another namespace, of another mesh":       {", attributes: [{key: k8s.io/namespace, value: other}]", nil, "nothing registers as ledger.bank.local in namespace other"},
+		"an attribute that an instance claims":     {", attributes: [{key: version, value: v1}]", nil, ""},
+		"another namespace, with one more demand":  {", attributes: [{key: k8s.io/namespace, value: evil}, {key: version, value: v1}]", []string{"evil"}, ""},
+		"its own namespace, by the attribute, too": {", attributes: [{key: k8s.io/namespace, value: bank}]", []string{"bank"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := world()
+			namespace := map[string]string{}
+			for _, ns := range []string{"evil", "other", "bank"} {
+				spec := register
+				if ns != "bank" {
+					spec = strings.Replace(register, "serviceName: ledger", "serviceName: ledger, attributes: [{key: version, value: v1}, {key: k8s.io/namespace, value: bank}]", 1)
+				}
+				add(&o.VirtualNodes, 1, ns, "ledger", spec)
+				for _, ip := range pod(o, ns, "ledger-0", "", "app", "ledger").IPs {
+					namespace[ip] = ns
+				}
+			}
+			add(&o.VirtualNodes, 2, "bank", "remote", listener+"serviceDiscovery: {awsCloudMap: {namespaceName: bank.local, serviceName: ledger"+c.attributes+"}}")
+			add(&o.VirtualServices, 2, "bank", "ledger", "provider: {virtualNode: {virtualNodeRef: {name: remote}}}")
+			add(&o.VirtualNodes, 3, "bank", "caller", "backends: [{virtualService: {virtualServiceRef: {name: ledger}}}]")
+			r := compiled(o)
+			var got []string
+			for _, w := range r.Model.Workloads {
+				for _, be := range w.Backends {
+					for _, e := range be.Service.Ports[0].Routes[0].Targets[0].Destination.Endpoints.List {
+						got = append(got, namespace[e.Address])
+					}
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("pods of %v are called, want %v", got, c.want)
+			}
+			told := ""
+			for _, p := range r.Problems {
+				if p.Object.Name == "remote" {
+					told += p.Message
+				}
+			}
+			if (told == "") != (c.told == "") || !strings.Contains(told, c.told) {
+				t.Errorf("problems: %q, want %q", told, c.told)
+			}
+		})
+	}
+	o := world()
+	add(&o.VirtualNodes, 1, "evil", "ledger", register)
+	add(&o.VirtualNodes, 2, "bank", "remote", strings.Replace(register, "podSelector: {matchLabels: {app: ledger}},", "", 1))
+	const want = "nothing registers as ledger.bank.local in namespace bank: give the node a podSelector, or create a Service \"ledger\" in namespace \"bank.local\"; " +
+		"namespace evil registers there too, which counts with the attribute k8s.io/namespace: evil"
+	if got := compiled(o).Problems; len(got) != 1 || got[0].Message != want {
+		t.Errorf("problems: %+v", got)
+	}
+}
+
+func TestNoNodeIsFoundAtAnAddressOfItsCallers(t *testing.T) {
+	t.Parallel()
+	const listener = "listeners: [{portMapping: {port: 8080, protocol: http}}],"
+	for name, c := range map[string]struct {
+		host, selector string
+		offline        bool
+		want           string // the host or endpoint that is called
+		problem        bool
+	}{
+		"an address of loopback":                       {"127.0.0.1", "", false, "", true},
+		"another form of it":                           {"0x7f.1", "", false, "", true},
+		"a name of it":                                 {"localhost.", "", false, "", true},
+		"the metadata service":                         {"::ffff:169.254.169.254", "", false, "", true},
+		"a Service with such an external name":         {"away.evil.svc.cluster.local", "", false, "", true},
+		"the same by its short name":                   {"away", "", false, "", true},
+		"a Service with such an endpoint":              {"manual", "", false, "10.0.0.7", false},
+		"a node with pods, which counts":               {"127.0.0.1", "podSelector: {matchLabels: {app: x}},", false, "10.0.0.1", false},
+		"a node whose selector selects no pod":         {"127.0.0.1", "podSelector: {matchLabels: {app: none}},", false, "", false},
+		"another host":                                 {"elsewhere.example", "", false, "elsewhere.example", false},
+		"outside a cluster all may run on one machine": {"127.0.0.1", "", true, "127.0.0.1", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := world()
+			o.Settings.Offline = c.offline
+			pod(o, "evil", "x", "", "app", "x")
+			o.Services = []*compile.Service{
+				{Namespace: "evil", Name: "away", ExternalName: "127.1"},
+				{Namespace: "evil", Name: "manual", Ports: []compile.ServicePort{{Port: 8080, Target: 8080}}},
+			}
+			o.Slices = []*compile.Slice{{Namespace: "evil", Service: "manual", Ports: map[string]uint32{"": 8080}, Endpoints: []compile.SliceEndpoint{
+				{Address: "127.0.0.1", Ready: true}, {Address: "10.0.0.7", Ready: true}, {Address: "169.254.169.254", Ready: true}, {Address: "::ffff:127.0.0.1", Ready: true},
+			}}}
+			add(&o.VirtualNodes, 1, "evil", "inward", fmt.Sprintf("%s%s serviceDiscovery: {dns: {hostname: %q}}", c.selector, listener, c.host))
+			add(&o.VirtualServices, 1, "evil", "inward", "provider: {virtualNode: {virtualNodeRef: {name: inward}}}")
+			add(&o.VirtualNodes, 2, "bank", "caller", "backends: [{virtualService: {virtualServiceRef: {namespace: evil, name: inward}}}]")
+			r := compiled(o)
+			got := ""
+			for _, w := range r.Model.Workloads {
+				for _, be := range w.Backends {
+					for _, target := range be.Service.Ports[0].Routes[0].Targets {
+						if d := target.Destination; d == nil {
+							continue
+						} else if d.DNS != nil {
+							got += d.DNS.Host
+						} else {
+							for _, e := range d.Endpoints.List {
+								got += e.Address
+							}
+						}
+					}
+				}
+			}
+			if got != c.want || (len(r.Problems) == 0) != !c.problem {
+				t.Errorf("callers are sent to %q, want %q; problems: %+v", got, c.want, r.Problems)
+			}
+		})
+	}
+}

@@ -220,7 +220,7 @@ func withDestinations(s *mesh.Service, f func(*mesh.Destination) *mesh.Destinati
 }
 
 // distinctClusters gives destinations that are reached in several ways by one workload a cluster for each: the first keeps the
-// name, the others get a suffix.
+// name, the others get a suffix, so that the names are distinct.
 func distinctClusters(w *mesh.Workload) {
 	first := map[string]mesh.Hash{}
 	for i := range w.Backends {
@@ -234,7 +234,15 @@ func distinctClusters(w *mesh.Workload) {
 				return d
 			}
 			other := *d
-			other.Cluster += "_" + mesh.Fingerprint(d.TLS).String()[:8]
+			digits := mesh.Fingerprint(d.TLS).String()
+			// The owner of the node can choose texts that give the same eight digits twice.
+			for _, n := range []int{8, len(digits)} {
+				other.Cluster = d.Cluster + "_" + digits[:n]
+				if f, taken := first[other.Cluster]; !taken || f == d.Fingerprint {
+					break
+				}
+			}
+			first[other.Cluster] = d.Fingerprint
 			other.Fingerprint = mesh.Hash{}
 			other.Fingerprint = mesh.Fingerprint(&other)
 			return &other

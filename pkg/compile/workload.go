@@ -86,7 +86,7 @@ func compareBackends(x, y mesh.Backend) int {
 // compileOutbound sorts the ports of all backends out: which protocol a port has, and which service may use it.
 func (b *builder) compileOutbound(n *node, w *mesh.Workload) {
 	hosts := map[uint32]map[string]*mesh.Service{}
-	for _, be := range w.Backends {
+	for _, be := range plainFirst(w.Backends) {
 		for _, sp := range be.Service.Ports {
 			p := outboundPort(w, sp.Port)
 			entry := mesh.OutboundService{Service: be.Service, Port: sp}
@@ -105,6 +105,21 @@ func (b *builder) compileOutbound(n *node, w *mesh.Workload) {
 		b.sharePort(n, p, w.Egress.AllowAll)
 	}
 	slices.SortFunc(w.Outbound, func(x, y *mesh.OutboundPort) int { return cmp.Compare(x.Port, y.Port) })
+}
+
+// plainFirst puts services whose name carries a port behind all others: the name of one may be the host and port of another, to which it
+// belongs whatever their ages.
+func plainFirst(list []mesh.Backend) []mesh.Backend {
+	ported := func(b mesh.Backend) bool { return strings.Contains(b.Service.Name, ":") }
+	if !slices.ContainsFunc(list, ported) {
+		return list
+	}
+	out := slices.Clone(list)
+	slices.SortStableFunc(out, func(x, y mesh.Backend) int {
+		rank := func(b mesh.Backend) int { return map[bool]int{false: 0, true: 1}[ported(b)] }
+		return cmp.Compare(rank(x), rank(y))
+	})
+	return out
 }
 
 // outboundPort returns the port of a number, added at first use. Workloads call few ports.
@@ -134,7 +149,7 @@ func (b *builder) freeHost(n *node, hosts map[uint32]map[string]*mesh.Service, s
 	for _, h := range names {
 		if other := taken[h]; other != nil {
 			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonHostnameConflict, Path: "spec.backends",
-				Message: fmt.Sprintf("%s and %s both stand for host %q on port %d; the older, %s, is used", other.Object, s.Object, h, port, other.Object)})
+				Message: fmt.Sprintf("%s and %s both stand for host %q on port %d; %s is used", other.Object, s.Object, h, port, other.Object)})
 			return false
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
+	"github.com/aftermesh/aftermesh/pkg/translate"
 )
 
 // causes names the objects behind what was found in the resources.
@@ -26,7 +27,7 @@ func newCauses(w *mesh.Workload) *causes {
 	for _, e := range w.Gateway.Entrances {
 		for _, h := range e.Hosts {
 			for _, r := range h.Routes {
-				c.routes[[2]string{h.Name, r.Name}] = r.Object.String()
+				c.routes[[2]string{translate.EntranceHost(h), r.Name}] = r.Object.String()
 			}
 		}
 	}
@@ -37,10 +38,11 @@ func newCauses(w *mesh.Workload) *causes {
 }
 
 func (c *causes) service(s *mesh.Service) {
-	c.hosts[s.Name], c.addresses[strings.ToLower(s.Name)] = s.Object.String(), append(slices.Clone(s.Addresses), s.Resolved...)
+	name := translate.HostName(s.Name)
+	c.hosts[name], c.addresses[strings.ToLower(s.Name)] = s.Object.String(), append(slices.Clone(s.Addresses), s.Resolved...)
 	for _, p := range s.Ports {
 		for _, r := range p.Routes {
-			c.routes[[2]string{s.Name, r.Name}] = r.Object.String()
+			c.routes[[2]string{name, r.Name}] = r.Object.String()
 			for _, t := range r.Targets {
 				if t.Destination != nil {
 					c.clusters[t.Cluster] = t.Destination.Object.String()

@@ -13,7 +13,8 @@
 //
 // An object that is being deleted is held by what refers to it and stays: GatewayRoute → VirtualService → VirtualRouter →
 // VirtualNode for references, and membership in a Mesh or a VirtualGateway. This graph has no cycles, so that the deletion of
-// everything always comes to its end. Being somebody's backend holds nothing.
+// everything always comes to its end. Being somebody's backend holds nothing,
+// and nothing in another namespace does: nobody could delete what others refer to, or the namespace that it is in.
 //
 // The package imports api, compile, mesh, membership and Kubernetes' types, no client. Start reading at finalizers.go.
 package lifetime

@@ -41,6 +41,11 @@ func deleted(manifest string) string {
 	return strings.Replace(manifest, "metadata: {", "metadata: {"+gone+", ", 1)
 }
 
+// elsewhere is a manifest's object in another namespace, with its reference replaced.
+func elsewhere(manifest, reference, by string) string {
+	return strings.Replace(strings.Replace(manifest, "namespace: ns", "namespace: evil", 1), reference, by, 1)
+}
+
 func TestPlans(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -100,6 +105,22 @@ func TestPlans(t *testing.T) {
 		{"an object that never joined a mesh leaves", []string{aMesh, strings.Replace(deleted(aNode), ref+", ", "", 1), aRouter},
 			[]string{"VirtualNode ns/a ~aws-appmesh-resources"}},
 		{"what waits for a stranger alone gives no event", []string{aMesh, strings.Replace(deleted(aNode), res, `"x/y"`, 1), aRouter}, nil},
+		{"a router of another namespace keeps nothing", []string{aMesh, deleted(aNode), elsewhere(aRouter, "{name: a", "{namespace: ns, name: a")},
+			[]string{"VirtualNode ns/a ~aws-appmesh-resources"}},
+		{"a Route of another namespace keeps nothing", []string{aMesh, deleted(aNode), elsewhere(strings.Replace(aRouter, toNode, "routes: []", 1), "", ""),
+			`{kind: Route, metadata: {name: x, namespace: evil}, spec: {virtualRouterRef: {name: r}, tcpRoute: {action: {weightedTargets: [{virtualNodeRef: {namespace: ns, name: a}, weight: 1}]}}}}`},
+			[]string{"VirtualNode ns/a ~aws-appmesh-resources"}},
+		{"a service of another namespace keeps no router", []string{aMesh, deleted(aRouter), elsewhere(aService, "{name: r", "{namespace: ns, name: r")},
+			[]string{"VirtualRouter ns/r ~aws-appmesh-resources"}},
+		{"a service of another namespace keeps no node that it names by ARN", []string{aMesh, deleted(aNode), elsewhere(aService,
+			"virtualRouter: {virtualRouterRef: {name: r}}", `virtualNode: {virtualNodeARN: "arn:aws:appmesh:eu-west-1:1:mesh/m/virtualNode/a_ns"}`)},
+			[]string{"VirtualNode ns/a ~aws-appmesh-resources"}},
+		{"a gateway route of another namespace keeps no service", []string{aMesh, deleted(aService), elsewhere(aTo, "{name: s", "{namespace: ns, name: s")},
+			[]string{"VirtualService ns/s ~aws-appmesh-resources"}},
+		{"a gateway route of another namespace keeps no gateway", []string{aMesh, deleted(aGateway), elsewhere(aTo, "{name: g", "{namespace: ns, name: g")},
+			[]string{"VirtualGateway ns/g -virtualgateway-members ~aws-appmesh-resources"}},
+		{"a name that another namespace took keeps nothing from its own", []string{aMesh, deleted(aNode), aRouter, elsewhere(aNode, "", "")},
+			[]string{"VirtualNode ns/a !VirtualNode: PendingReferencesDeletion: VirtualRouter ns/r"}},
 		{"the finalizer for Cloud Map does not wait", []string{aMesh, strings.Replace(deleted(aNode), res, res+", "+cloud, 1), aRouter},
 			[]string{"VirtualNode ns/a -aws-cloudmap-resources !VirtualNode: PendingReferencesDeletion: VirtualRouter ns/r"}},
 	} {

@@ -18,17 +18,17 @@ type graph struct {
 	meshes  map[types.UID]bool
 	// members counts by kind, by the UID of a Mesh or VirtualGateway.
 	members map[types.UID]map[string]int
-	// named finds an object by its effective name, as ARNs do.
+	// named finds an object of a namespace by its effective name, as ARNs do.
 	named map[effective]mesh.Object
 	// referrers are the objects that keep one from going, in the order of the kinds; only of objects that are being deleted.
 	referrers map[mesh.Object][]mesh.Object
 	held      map[mesh.Object]bool
 }
 
-// effective is the name of an object of a kind in a mesh.
+// effective is the name of an object of a kind and a namespace in a mesh.
 type effective struct {
-	mesh       types.UID
-	kind, name string
+	mesh                  types.UID
+	namespace, kind, name string
 }
 
 func newGraph(o *compile.Objects) *graph {
@@ -47,11 +47,11 @@ func newGraph(o *compile.Objects) *graph {
 		g.objects[id] = obj
 		if field := obj.Common().MeshRef; field != nil && *field != nil && id.Kind != "BackendGroup" {
 			g.count((*field).UID, id.Kind)
-			g.named[effective{(*field).UID, id.Kind, meshv1beta2.EffectiveName(obj)}] = id
+			g.named[effective{(*field).UID, id.Namespace, id.Kind, meshv1beta2.EffectiveName(obj)}] = id
 		}
 	}
 	for _, r := range o.GatewayRoutes {
-		if ref := r.Spec.VirtualGatewayRef; ref != nil {
+		if ref := r.Spec.VirtualGatewayRef; ref != nil && ref.NamespaceOr(r.Namespace) == r.Namespace {
 			g.count(ref.UID, "GatewayRoute")
 		}
 	}
@@ -126,7 +126,9 @@ func (g *graph) referTargets(from meshv1beta2.Object, body *meshv1beta2.RouteBod
 	}
 }
 
-// refer notes that from refers to an object of the kind, if that exists in the same mesh and is being deleted.
+// refer notes that from refers to an object of the kind, if that exists in the same mesh and namespace and is being deleted. What is
+// in other namespaces holds nothing: nobody could delete an object, or its namespace, that others refer to. Such a reference does
+// not resolve any more when the object goes, which its own conditions say.
 func (g *graph) refer(from meshv1beta2.Object, kind string, ref *meshv1beta2.Reference, arn *string) {
 	uid := meshUID(from)
 	var to mesh.Object
@@ -135,10 +137,10 @@ func (g *graph) refer(from meshv1beta2.Object, kind string, ref *meshv1beta2.Ref
 		key := ref.Resolve(from.GetNamespace())
 		to = mesh.Object{Kind: kind, Namespace: key.Namespace, Name: key.Name}
 	case arn != nil:
-		to = g.named[effective{uid, kind, (*arn)[strings.LastIndexByte(*arn, '/')+1:]}]
+		to = g.named[effective{uid, from.GetNamespace(), kind, (*arn)[strings.LastIndexByte(*arn, '/')+1:]}]
 	}
 	obj := g.objects[to]
-	if obj == nil || obj.GetDeletionTimestamp() == nil {
+	if obj == nil || obj.GetDeletionTimestamp() == nil || obj.GetNamespace() != from.GetNamespace() {
 		return
 	}
 	if of := meshUID(obj); uid != "" && of != "" && uid != of {

@@ -136,7 +136,7 @@ func keptOf(t *testing.T, o *compile.Objects, r *compile.Result) []meshv1beta2.O
 		if err != nil {
 			t.Fatal(err)
 		}
-		parsed := lifetime.ParseRevision(revision)
+		parsed := lifetime.ParseRevision(revision, "system")
 		if parsed.Accepted == nil {
 			t.Fatalf("%s cannot be read again", revision.Name)
 		}
@@ -203,7 +203,7 @@ func TestRevision(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			back := lifetime.ParseRevision(revision).Accepted
+			back := lifetime.ParseRevision(revision, "system").Accepted
 			if back == nil {
 				t.Fatalf("%s cannot be read again", manifest)
 			}
@@ -218,7 +218,47 @@ func TestRevision(t *testing.T) {
 			}
 		}
 	}
-	if got := lifetime.ParseRevision(&appsv1.ControllerRevision{}); got.Accepted != nil {
+	if got := lifetime.ParseRevision(&appsv1.ControllerRevision{}, "system"); got.Accepted != nil {
 		t.Error("a revision of nothing is read as something")
+	}
+}
+
+// TestAForgedRevisionIsAsGoodAsNone: what the operator would not have written is not served.
+func TestAForgedRevisionIsAsGoodAsNone(t *testing.T) {
+	t.Parallel()
+	for name, forge := range map[string]func(r *appsv1.ControllerRevision){
+		"in another namespace":                func(r *appsv1.ControllerRevision) { r.Namespace = "evil" },
+		"in the operator's namespace":         func(r *appsv1.ControllerRevision) { r.Namespace = "system" },
+		"under another name":                  func(r *appsv1.ControllerRevision) { r.Name = "mine" },
+		"of another revision":                 func(r *appsv1.ControllerRevision) { r.Revision++ },
+		"owned by nobody":                     func(r *appsv1.ControllerRevision) { r.OwnerReferences = nil },
+		"owned by an object of another uid":   func(r *appsv1.ControllerRevision) { r.OwnerReferences[0].UID = "y" },
+		"owned by an object of another name":  func(r *appsv1.ControllerRevision) { r.OwnerReferences[0].Name = "y" },
+		"owned by an object of another kind":  func(r *appsv1.ControllerRevision) { r.OwnerReferences[0].Kind = "VirtualRouter" },
+		"owned by an object of another group": func(r *appsv1.ControllerRevision) { r.OwnerReferences[0].APIVersion = "apps/v1" },
+		"owned by one more object": func(r *appsv1.ControllerRevision) {
+			r.OwnerReferences = append(r.OwnerReferences, r.OwnerReferences[0])
+		},
+		"with the object of another namespace": func(r *appsv1.ControllerRevision) {
+			r.Data.Raw = []byte(strings.Replace(string(r.Data.Raw), `"ns"`, `"bank"`, 1))
+		},
+		"with a Mesh, outside of the operator's": func(r *appsv1.ControllerRevision) {
+			r.Labels[lifetime.LabelAccepted], r.OwnerReferences[0].Kind = "Mesh", "Mesh"
+		},
+	} {
+		for o := range read(t, aNode).All() {
+			o.SetGeneration(7)
+			r, err := lifetime.Revision(o, "system")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if lifetime.ParseRevision(r, "system").Accepted == nil {
+				t.Fatal("an honest one is not read")
+			}
+			forge(r)
+			if got := lifetime.ParseRevision(r, "system").Accepted; got != nil {
+				t.Errorf("%s: %s/%s is read", name, got.GetNamespace(), got.GetName())
+			}
+		}
 	}
 }

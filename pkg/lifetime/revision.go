@@ -3,6 +3,9 @@ package lifetime
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,25 +62,42 @@ func Revision(accepted meshv1beta2.Object, namespace string) (*appsv1.Controller
 type Stored struct {
 	Namespace, Name string
 	UID             types.UID
+	// Ours is false when somebody else's object owns it.
+	Ours bool
 	// Accepted is the object in it; nil when it cannot be read.
 	Accepted meshv1beta2.Object
 }
 
-// ParseRevision reads what Revision wrote. What cannot be read has no Accepted, and is as good as not there.
-func ParseRevision(r *appsv1.ControllerRevision) Stored {
-	out := Stored{Namespace: r.Namespace, Name: r.Name, UID: r.UID}
-	object := newObject(r.Labels[LabelAccepted])
+// ParseRevision reads what Revision wrote. What Revision would not have written has no Accepted, and is as good as not there: the
+// object in it must have the revision's namespace, name and owner, so that nobody replaces the specification of another namespace's
+// object. That nobody but the operator writes one in the object's own namespace is the affair of the policy in config/admission.
+// The given namespace is that of the operator, where those of Meshes are.
+func ParseRevision(r *appsv1.ControllerRevision, namespace string) Stored {
+	out := Stored{Namespace: r.Namespace, Name: r.Name, UID: r.UID, Ours: !slices.ContainsFunc(r.OwnerReferences, func(o metav1.OwnerReference) bool {
+		return !strings.HasPrefix(o.APIVersion, meshv1beta2.GroupVersion.Group+"/")
+	})}
+	object := NewObject(r.Labels[LabelAccepted])
 	if object == nil || json.Unmarshal(r.Data.Raw, object) != nil {
 		return out
 	}
-	if len(r.OwnerReferences) == 1 && r.OwnerReferences[0].UID == object.GetUID() && r.Revision == object.GetGeneration() {
+	switch of := object.GetNamespace(); {
+	case object.Common().Kind != "Mesh":
+		namespace = of
+	case of != "":
+		return out
+	}
+	owner := metav1.OwnerReference{
+		APIVersion: meshv1beta2.GroupVersion.String(), Kind: object.Common().Kind, Name: object.GetName(), UID: object.GetUID(),
+	}
+	if object.GetUID() != "" && r.Namespace == namespace && r.Name == RevisionName(object.GetUID(), object.GetGeneration()) &&
+		r.Revision == object.GetGeneration() && len(r.OwnerReferences) == 1 && reflect.DeepEqual(r.OwnerReferences[0], owner) {
 		out.Accepted = object
 	}
 	return out
 }
 
-// newObject returns an empty object of a kind, or nil.
-func newObject(kind string) meshv1beta2.Object {
+// NewObject returns an empty object of a kind, or nil.
+func NewObject(kind string) meshv1beta2.Object {
 	switch kind {
 	case "Mesh":
 		return &meshv1beta2.Mesh{}

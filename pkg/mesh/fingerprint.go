@@ -10,11 +10,16 @@ import (
 	"time"
 )
 
-// Hash is a fingerprint: equal hashes mean equal content. It is comparable and serves as a map key.
-type Hash [16]byte
+// Hash is a fingerprint: equal hashes mean equal content, also where somebody looks for two contents that have one. It is a whole
+// SHA-256, because what is remembered under a hash is served to others. It is comparable and serves as a map key.
+type Hash [sha256.Size]byte
 
 // String returns the hash in hexadecimal digits.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// Short returns the first half of the digits, for names that must differ when the content does: finding two contents with the same half
+// takes 2^64 attempts, and finding another one for a given content 2^128.
+func (h Hash) Short() string { return hex.EncodeToString(h[:len(h)/2]) }
 
 // Fingerprint returns the hash of the whole of v: every field at any depth, through pointers and slices, except fields tagged
 // `hash:"-"`. A pointer to a value with a Fingerprint field that is already set counts by that fingerprint, so that shared
@@ -59,10 +64,7 @@ func Join(hashes []Hash) Hash {
 	return hashBytes(e.buf)
 }
 
-func hashBytes(b []byte) Hash {
-	sum := sha256.Sum256(b)
-	return Hash(sum[:16])
-}
+func hashBytes(b []byte) Hash { return sha256.Sum256(b) }
 
 type encoder struct{ buf []byte }
 

@@ -22,11 +22,12 @@ type Entrance struct {
 // GatewayHost holds all routes that a request of one of its domains can take, in the order in which they are tried: Envoy never goes
 // on to a less specific host.
 type GatewayHost struct {
-	// Name of the virtual host.
-	Name string
-	// Domains are exact names, "*suffix" or "*".
+	// Domains are exact names, "*suffix" or "*". The last one stands alone, or behind others that have the same routes.
 	Domains []string
-	Routes  []*GatewayRoute
+	// Shared is true when the routes of all hosts stand in one list, because a list per host would repeat too many of them. Each route
+	// then compares the host itself, with its own Domains.
+	Shared bool
+	Routes []*GatewayRoute
 }
 
 // GatewayRoute leads the requests that Match describes to Service.
@@ -34,7 +35,9 @@ type GatewayRoute struct {
 	Name     string
 	Object   Object
 	Priority int
-	Match    Match
+	// Domains are the hosts that the route is for, as those of a GatewayHost; none for all.
+	Domains []string
+	Match   Match
 	// Prefix and Path rewrite: at most one is set. Prefix replaces the prefix that was matched, Path all of the path but the query.
 	Prefix, Path string
 	Service      *Service
@@ -43,6 +46,8 @@ type GatewayRoute struct {
 	// TargetPort is the port of a service that has several; 0 otherwise.
 	TargetPort uint32
 	Timeout    Timeout
+	// Fingerprint covers the route and, by its fingerprint, the service.
+	Fingerprint Hash `hash:"-"`
 }
 
 // GatewayService is the second hop of one service.

@@ -43,8 +43,8 @@ func TestIncrementalEqualsFresh(t *testing.T) {
 			t.Fatalf("edit %d: other accepted specifications are served than by a fresh pipeline\n%s", i, diff)
 		}
 		kept += len(got.Result.Kept)
-		if len(got.Failed) > 0 {
-			t.Fatalf("edit %d: %v", i, got.Failed)
+		if len(got.Failed) > 0 || len(got.Faults) > 0 {
+			t.Fatalf("edit %d: %v %v", i, got.Failed, got.Faults)
 		}
 		compareSnapshots(t, i, got, want)
 		if got.Changed > 0 {
@@ -72,7 +72,7 @@ func revisions(t *testing.T, s *pipeline.Snapshot) []meshv1beta2.Object {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, lifetime.ParseRevision(r).Accepted)
+		out = append(out, lifetime.ParseRevision(r, "system").Accepted)
 	}
 	return out
 }

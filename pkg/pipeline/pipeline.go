@@ -1,10 +1,13 @@
 package pipeline
 
 import (
+	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/translate"
@@ -24,6 +27,8 @@ type Snapshot struct {
 	Result  *compile.Result
 	// Sets by group id.
 	Sets map[string]*xds.Set
+	// Faults are parts of sets that translation had to leave out; the problems of the Result tell of them too.
+	Faults []translate.Fault
 	// Failed groups kept the set they had; the errors are faults of ours.
 	Failed map[string]error
 	// Changed counts the groups whose set is another than before.
@@ -88,7 +93,8 @@ func (p *Pipeline) Step(o *compile.Objects) *Snapshot {
 	s.Compile = p.now().Sub(start)
 	// 2. Encode; what did not change is the same pointer as before.
 	start = p.now()
-	s.Sets, s.Failed = p.translator.Translate(s.Result.Model)
+	s.Sets, s.Faults, s.Failed = p.translator.Translate(s.Result.Model)
+	s.Result = withFaults(s.Result, s.Faults)
 	s.Translate = p.now().Sub(start)
 	keepFailed(s, prev)
 	s.Changed = countChanged(s, prev)
@@ -101,6 +107,23 @@ func (p *Pipeline) Step(o *compile.Objects) *Snapshot {
 		p.publisher.Publish(&xds.Snapshot{Seq: s.Seq, Sets: s.Sets, GroupOf: groupOf(s.Result.Model)})
 	}
 	return s
+}
+
+// withFaults adds what translation had to leave out to the problems.
+func withFaults(r *compile.Result, faults []translate.Fault) *compile.Result {
+	if len(faults) == 0 {
+		return r
+	}
+	out := *r
+	out.Problems = slices.Clone(r.Problems)
+	for _, f := range faults {
+		out.Problems = append(out.Problems, mesh.Problem{
+			Object: f.Object, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
+			Message: fmt.Sprintf("%s is left out, because Envoy would refuse it: %s; change what the text names", f.Resource, f.Text),
+		})
+	}
+	slices.SortFunc(out.Problems, mesh.Problem.Compare)
+	return &out
 }
 
 func groupOf(m *mesh.Model) func(string) (string, bool) {

@@ -54,8 +54,9 @@ type Cluster struct {
 	versions        map[string]func() string
 }
 
-// NewCluster registers the informers it needs with c. It reports changes after Wait has returned.
-func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings) (*Cluster, error) {
+// NewCluster registers the informers it needs with c. It reports changes after Wait has returned. The given namespace is that of the
+// operator.
+func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings, namespace string) (*Cluster, error) {
 	s := &Cluster{settings: settings, changed: make(chan struct{}, 1), status: make(chan struct{}, 1), versions: map[string]func() string{}}
 	s.grace.changed = s.signal
 	nodes := &metav1.PartialObjectMetadata{}
@@ -74,7 +75,9 @@ func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings) (
 		converted(&discoveryv1.EndpointSlice{}, &s.slices, convertSlice),
 		{&corev1.Pod{}, s.setPod, s.removePod},
 		{nodes, s.setNode, s.zones.remove},
-		converted(&appsv1.ControllerRevision{}, &s.revisions, lifetime.ParseRevision),
+		converted(&appsv1.ControllerRevision{}, &s.revisions, func(r *appsv1.ControllerRevision) lifetime.Stored {
+			return lifetime.ParseRevision(r, namespace)
+		}),
 		converted(&meshv1alpha1.MeshSettings{}, &s.settingsOf, func(m *meshv1alpha1.MeshSettings) *meshv1alpha1.MeshSettings { return m }),
 		converted(&corev1.Secret{}, &s.secrets, func(x *corev1.Secret) *corev1.Secret { return x }),
 	} {

@@ -56,12 +56,14 @@ func TestDocumentsAreSortedIn(t *testing.T) {
 func TestFaultsNameTheirPlaceAndLoseNothingElse(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ text, want string }{
-		"a field that does not exist": {"apiVersion: appmesh.k8s.aws/v1beta2\nkind: Mesh\nmetadata: {name: m}\nspec: {egress: 1}\n", `unknown field "egress"`},
-		"a kind that does not exist":  {"apiVersion: appmesh.k8s.aws/v1beta2\nkind: VirtualThing\nmetadata: {name: m}\n", "VirtualThing"},
-		"no kind":                     {"a: 1\n", "no apiVersion and kind"},
-		"an object twice":             {"apiVersion: appmesh.k8s.aws/v1beta2\nkind: VirtualService\nmetadata: {name: color}\n", "given before"},
-		"a list":                      {"- 1\n", "not a Kubernetes object"},
-		"broken YAML":                 {"a: [\n", "line"},
+		"a kind that does not exist": {"apiVersion: appmesh.k8s.aws/v1beta2\nkind: VirtualThing\nmetadata: {name: m}\n", "VirtualThing"},
+		"a version that is not served": {"apiVersion: appmesh.k8s.aws/v1beta1\nkind: Mesh\nmetadata: {name: m}\n",
+			"Mesh m: apiVersion: appmesh.k8s.aws/v1beta1 is not served; write the object in appmesh.k8s.aws/v1beta2"},
+		"no kind":                 {"a: 1\n", "no apiVersion and kind"},
+		"an object twice":         {"apiVersion: appmesh.k8s.aws/v1beta2\nkind: VirtualService\nmetadata: {name: color}\n", "given before"},
+		"a list":                  {"- 1\n", "not a Kubernetes object"},
+		"Lists in Lists in Lists": {strings.Repeat("{apiVersion: v1, kind: List, items: [", 800) + strings.Repeat("]}", 800), "more than 8 deep"},
+		"broken YAML":             {"a: [\n", "line"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -42,6 +42,8 @@ const (
 type upstream struct {
 	cluster *xds.Resource
 	service string
+	// fault says why there is no cluster.
+	fault Fault
 }
 
 // upstreamCluster returns the cluster through which callers reach d. socket says whether they have a provider of secrets of their own.
@@ -90,7 +92,7 @@ func setEDS(c *clusterv3.Cluster) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	service := c.Name + "/" + mesh.Combine(string(b)).String()[:8]
+	service := c.Name + "/" + mesh.Combine(string(b)).Short()
 	c.EdsClusterConfig.ServiceName = service
 	return service, nil
 }

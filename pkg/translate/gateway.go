@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,9 +21,6 @@ const (
 	serviceHeader = "x-app-mesh-virtual-service"
 	portHeader    = "x-app-mesh-virtual-service-port"
 )
-
-// defaultBackend is the name App Mesh gave to the virtual host of services that are told by header.
-const defaultBackend = "default_backend"
 
 func helperHeaders() []string { return []string{serviceHeader, portHeader} }
 
@@ -60,7 +58,7 @@ func (b *builder) entrances() error {
 			Name, Cluster string
 			Hosts         []*mesh.GatewayHost
 		}{inboundRoutes(l), self.Name, w.Gateway.Entrances[i].Hosts}
-		if err := b.leaf("entrance", &first, func() (*xds.Resource, error) {
+		if err := b.add(mesh.Combine("entrance", mesh.Fingerprint(&first)), func() made {
 			return firstHop(first.Name, first.Cluster, first.Hosts)
 		}); err != nil {
 			return err
@@ -69,31 +67,67 @@ func (b *builder) entrances() error {
 	return nil
 }
 
+// EntranceHost is the name of the virtual host of a gateway's host.
+func EntranceHost(h *mesh.GatewayHost) string {
+	if h.Domains[0] == anyDomain {
+		return entranceHost
+	}
+	return HostName(h.Domains[0])
+}
+
+// anyDomain is the domain of hosts that nothing else matches.
+const anyDomain = "*"
+
 // firstHop returns the route configuration that chooses the service.
-func firstHop(name, cluster string, hosts []*mesh.GatewayHost) (*xds.Resource, error) {
-	rc := &routev3.RouteConfiguration{Name: name, IgnorePortInHostMatching: true}
+func firstHop(name, cluster string, hosts []*mesh.GatewayHost) made {
+	list := newHostList(&routev3.RouteConfiguration{Name: name, IgnorePortInHostMatching: true})
 	for _, h := range hosts {
-		vh := &routev3.VirtualHost{Name: h.Name, Domains: h.Domains}
+		var routes routeList
+		var owner mesh.Object
 		for _, r := range h.Routes {
-			vh.Routes = append(vh.Routes, gatewayRoutes(r, cluster)...)
+			owner = r.Object // the last one is the least specific: it brought the host
+			for _, er := range gatewayRoutes(r, h.Shared, cluster) {
+				routes.add(r.Object, er, []string{cluster}, nil)
+			}
 		}
-		rc.VirtualHosts = append(rc.VirtualHosts, vh)
+		list.add(owner, &routev3.VirtualHost{Name: EntranceHost(h), Domains: h.Domains, Routes: routes.routes}, routes)
 	}
-	if len(hosts) == 0 {
-		return xds.NewResource(name, rc)
-	}
-	return xds.NewResource(name, rc, cluster)
+	return list.made()
 }
 
 // gatewayRoutes returns the Envoy routes of one gateway route: two where a prefix without a final slash is replaced, because
 // /paths/red becomes /red and /paths becomes /.
-func gatewayRoutes(r *mesh.GatewayRoute, cluster string) []*routev3.Route {
-	if r.Prefix == "" || strings.HasSuffix(r.Match.Path, "/") {
-		return []*routev3.Route{gatewayRoute(r, r.Match, cluster)}
+func gatewayRoutes(r *mesh.GatewayRoute, shared bool, cluster string) []*routev3.Route {
+	match := r.Match
+	if shared && len(r.Domains) > 0 {
+		match.Headers = append([]mesh.ValueMatch{{Name: ":authority", Kind: mesh.Regex, Value: authorities(r.Domains)}}, match.Headers...)
 	}
-	below := r.Match
+	if r.Prefix == "" || strings.HasSuffix(match.Path, "/") {
+		return []*routev3.Route{gatewayRoute(r, match, cluster)}
+	}
+	below := match
 	below.Path += "/"
-	return []*routev3.Route{gatewayRoute(r, below, cluster), gatewayRoute(r, r.Match, cluster)}
+	return []*routev3.Route{gatewayRoute(r, below, cluster), gatewayRoute(r, match, cluster)}
+}
+
+// authorities returns the expression that a request's authority matches exactly when Envoy would find one of the domains for it while
+// it ignores ports: it compares without case, and cuts off what follows the last colon unless that stands in brackets.
+func authorities(domains []string) string {
+	const port = `:[^:\]]*`
+	alternatives := make([]string, len(domains))
+	for i, d := range domains {
+		end, wild := strings.CutPrefix(d, "*")
+		alternatives[i] = regexp.QuoteMeta(end)
+		if wild {
+			alternatives[i] = ".+" + alternatives[i]
+		}
+		if strings.LastIndexByte(end, ':') > strings.LastIndexByte(end, ']') {
+			alternatives[i] += port // else Envoy would cut off a part of the domain itself
+		} else {
+			alternatives[i] += "(" + port + ")?"
+		}
+	}
+	return "(?i)" + strings.Join(alternatives, "|")
 }
 
 func gatewayRoute(r *mesh.GatewayRoute, m mesh.Match, cluster string) *routev3.Route {
@@ -155,51 +189,60 @@ func (b *builder) secondHop() error {
 		Name     string
 		Services []*mesh.GatewayService
 	}{name, w.Gateway.Services}
-	return b.leaf("second hop", &input, func() (*xds.Resource, error) { return secondHop(name, input.Services) })
+	return b.add(mesh.Combine("second hop", mesh.Fingerprint(&input)), func() made { return secondHop(name, input.Services) })
 }
+
+// The routes told by header stand in the virtual host of every service, so together they may hold many more entries than there are
+// routes. Beyond these bounds, as for hosts of entrances, one list serves all services.
+const (
+	repetitionFactor = 4
+	repetitionFloor  = 1024
+)
 
 // secondHop returns the route configuration of all services. A service whose requests keep their host is told by header, which
 // stands above the host in every virtual host: a client's host may equal the name of another service.
-func secondHop(name string, services []*mesh.GatewayService) (*xds.Resource, error) {
-	rc := &routev3.RouteConfiguration{Name: name, RequestHeadersToRemove: helperHeaders()}
-	var byHeader []*routev3.Route
-	var needs []string
+func secondHop(name string, services []*mesh.GatewayService) made {
+	hosts := newHostList(&routev3.RouteConfiguration{Name: name, RequestHeadersToRemove: helperHeaders()})
+	var byHeader routeList
+	all := 0
 	for _, s := range services {
-		if !s.ByHeader {
-			continue
+		all += len(s.Routes) + 1
+		if s.ByHeader {
+			byHeader.join(toldRoutes(s, mesh.ValueMatch{Name: serviceHeader, Kind: mesh.Exact, Value: s.Service.Name}))
 		}
-		told := mesh.ValueMatch{Name: serviceHeader, Kind: mesh.Exact, Value: s.Service.Name}
-		routes, clusters, err := serviceRoutes(s, told)
-		if err != nil {
-			return nil, err
+	}
+	if len(byHeader.routes)*len(services) > max(repetitionFloor, repetitionFactor*all) {
+		for _, s := range services {
+			byHeader.join(toldRoutes(s, mesh.ValueMatch{Name: ":authority", Kind: mesh.Exact, Value: s.Service.Name}))
 		}
-		byHeader = append(append(byHeader, routes...), &routev3.Route{
-			Match:  routeMatch(mesh.Match{Path: "/", Headers: []mesh.ValueMatch{told}}),
-			Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 404}},
-		})
-		needs = append(needs, clusters...)
+		services = nil
+	}
+	if len(byHeader.routes) > 0 {
+		hosts.reserve(&routev3.VirtualHost{Name: headerHost, Domains: []string{anyDomain}, Routes: byHeader.routes}, byHeader.needs...)
+		hosts.faults = append(hosts.faults, byHeader.faults...)
 	}
 	for _, s := range services {
-		routes, clusters, err := serviceRoutes(s)
-		if err != nil {
-			return nil, err
-		}
-		rc.VirtualHosts = append(rc.VirtualHosts, &routev3.VirtualHost{
-			Name: s.Service.Name, Domains: []string{s.Service.Name, fmt.Sprintf("%s:%d", s.Service.Name, outboundPort)},
-			Routes: append(slices.Clone(byHeader), routes...),
-		})
-		needs = append(needs, clusters...)
+		routes := serviceRoutes(s)
+		hosts.add(s.Service.Object, &routev3.VirtualHost{
+			Name: HostName(s.Service.Name), Domains: []string{s.Service.Name}, Routes: append(slices.Clone(byHeader.routes), routes.routes...),
+		}, routes)
 	}
-	if len(byHeader) > 0 {
-		rc.VirtualHosts = append(rc.VirtualHosts, &routev3.VirtualHost{Name: defaultBackend, Domains: []string{"*"}, Routes: byHeader})
-	}
-	return xds.NewResource(name, rc, distinct(needs)...)
+	return hosts.made()
 }
 
-// serviceRoutes returns the routes of a service with further headers to match, and the clusters they need.
-func serviceRoutes(s *mesh.GatewayService, told ...mesh.ValueMatch) ([]*routev3.Route, []string, error) {
-	var out []*routev3.Route
-	var needs []string
+// toldRoutes returns the routes of a service for the requests that told describes, and one that answers 404 to the rest of these.
+func toldRoutes(s *mesh.GatewayService, told mesh.ValueMatch) routeList {
+	out := serviceRoutes(s, told)
+	out.add(s.Service.Object, &routev3.Route{
+		Match:  routeMatch(mesh.Match{Path: "/", Headers: []mesh.ValueMatch{told}}),
+		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 404}},
+	}, nil, nil)
+	return out
+}
+
+// serviceRoutes returns the routes of a service with further headers to match.
+func serviceRoutes(s *mesh.GatewayService, told ...mesh.ValueMatch) routeList {
+	var out routeList
 	for _, r := range s.Routes {
 		with := *r.Route
 		with.Match.Headers = append(slices.Clone(with.Match.Headers), told...)
@@ -207,12 +250,9 @@ func serviceRoutes(s *mesh.GatewayService, told ...mesh.ValueMatch) ([]*routev3.
 			with.Match.Headers = append(with.Match.Headers, mesh.ValueMatch{Name: portHeader, Kind: mesh.Exact, Value: strconv.Itoa(int(r.Port))})
 		}
 		er, clusters, err := route(&with)
-		if err != nil {
-			return nil, nil, err
-		}
-		out, needs = append(out, er), append(needs, clusters...)
+		out.add(r.Route.Object, er, clusters, err)
 	}
-	return out, needs, nil
+	return out
 }
 
 // selfRedirectCluster names the cluster that leads from an entrance to the second hop.

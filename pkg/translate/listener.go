@@ -24,6 +24,8 @@ import (
 // chain is the input of one filter chain: what it matches and where it leads. Exactly one of Routes and Clusters is set.
 type chain struct {
 	Name string
+	// Object is the service that the chain leads to; without one the chain is the workload's own.
+	Object mesh.Object
 	// Port is the original destination port; 0 matches every port.
 	Port      uint32
 	Addresses []string
@@ -65,44 +67,95 @@ type listenerInput struct {
 	Default *chain
 }
 
-// listener returns the resource made from in. It needs the clusters of its TCP chains.
-func listener(in *listenerInput) (*xds.Resource, error) {
+// listener returns the resource made from in, without the chains that Envoy would refuse it for. It needs the clusters of its TCP chains.
+func listener(in *listenerInput) made {
 	l := &listenerv3.Listener{Name: in.Name, StatPrefix: in.StatPrefix, TrafficDirection: corev3.TrafficDirection_INBOUND}
 	if in.Outbound {
 		l.TrafficDirection = corev3.TrafficDirection_OUTBOUND
 	}
 	bind(l, in)
+	var faults []Fault
 	filters, err := listenerFilters(in)
 	if err != nil {
-		return nil, err
+		return made{faults: []Fault{newFault(mesh.Object{}, in.Name, err)}}
 	}
 	l.ListenerFilters = filters
 	l.ContinueOnListenerFiltersTimeout = len(filters) > 0
 	logs, err := accessLogs(in.AccessLog)
 	if err != nil {
-		return nil, err
+		faults = append(faults, newFault(mesh.Object{}, "access log", err))
 	}
 	var needs []string
+	taken := map[string]bool{}
 	for _, c := range in.Chains {
 		written := logs
 		if c.Silent {
 			written = nil
 		}
 		list, err := filterChains(c, written)
+		if err == nil {
+			err = claimMatches(taken, list)
+		}
 		if err != nil {
-			return nil, err
+			faults = append(faults, newFault(c.Object, "filter chain "+c.Name, err))
+			continue
 		}
 		l.FilterChains = append(l.FilterChains, list...)
 		needs = append(needs, chainClusters(c)...)
 	}
 	if in.Default != nil {
 		if l.DefaultFilterChain, err = filterChain(*in.Default, logs); err != nil {
-			return nil, err
+			faults = append(faults, newFault(in.Default.Object, "filter chain "+in.Default.Name, err))
 		}
 		needs = append(needs, chainClusters(*in.Default)...)
 	}
 	slices.Sort(needs)
-	return xds.NewResource(in.Name, l, slices.Compact(needs)...)
+	r, err := xds.NewResource(in.Name, l, slices.Compact(needs)...)
+	if err != nil {
+		faults = append(faults, newFault(mesh.Object{}, in.Name, err))
+	}
+	return made{r, faults}
+}
+
+// claimMatches takes what chains match. Envoy refuses a listener of which two chains match the same connections.
+func claimMatches(taken map[string]bool, chains []*listenerv3.FilterChain) error {
+	var keys []string
+	for _, c := range chains {
+		if err := validate(c); err != nil {
+			return err
+		}
+		m := &listenerv3.FilterChainMatch{}
+		proto.Merge(m, c.GetFilterChainMatch())
+		names, ranges := orNone(m.ServerNames), orNone(m.PrefixRanges)
+		for _, name := range names {
+			for _, r := range ranges {
+				m.ServerNames, m.PrefixRanges = []string{name}, []*corev3.CidrRange{r}
+				if r == nil {
+					m.PrefixRanges = nil
+				}
+				b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+				if err != nil {
+					return err
+				}
+				if key := string(b); taken[key] || slices.Contains(keys, key) {
+					return fmt.Errorf("another chain takes the same connections to port %d", m.GetDestinationPort().GetValue())
+				}
+				keys = append(keys, string(b))
+			}
+		}
+	}
+	for _, k := range keys {
+		taken[k] = true
+	}
+	return nil
+}
+
+// orNone returns the list, or one zero element in place of none.
+func orNone[T any](list []T) []T {
+	if len(list) == 0 {
+		return make([]T, 1)
+	}
+	return list
 }
 
 // bind sets the addresses. The outbound listener is on loopback only: redirected connections arrive there, and on any other

@@ -25,6 +25,27 @@ const (
 // sdsCluster is the cluster of the bootstrap that leads to the pod's own provider of secrets. Source: App Mesh, Envoy image.
 const sdsCluster = "static_cluster_sds_unix_socket"
 
+// The virtual hosts that are no user's. Source: dumps of App Mesh's configuration.
+const (
+	// passThroughHost takes unknown hosts where the mesh lets them through.
+	passThroughHost = "mesh_allow_all"
+	// entranceHost takes the hosts of a gateway that no route names.
+	entranceHost = "self_redirect"
+	// headerHost takes the requests of a gateway whose service is told by header.
+	headerHost = "default_backend"
+)
+
+// HostName is the name of the virtual host of a host that a user wrote. It is the host itself, as in App Mesh, unless that is the name of
+// one of our own virtual hosts. Hosts contain no slash, so no two of them give the same name and none gives one of ours.
+func HostName(host string) string {
+	switch host {
+	case passThroughHost, entranceHost, headerHost:
+		return host + "/host"
+	default:
+		return host
+	}
+}
+
 func localCluster(id mesh.WorkloadID, l *mesh.Listener) string {
 	return fmt.Sprintf("cds_ingress_%s_%s_%s_%d", id.Mesh, id.Name, l.Protocol, l.Port)
 }

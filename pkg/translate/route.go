@@ -19,26 +19,21 @@ import (
 const (
 	// hostSelectionAttempts is how often Envoy looks for a host that was not tried yet. Source: dumps of App Mesh's configuration.
 	hostSelectionAttempts = 5
-	// passThroughHost is the name App Mesh gave to the virtual host of unknown hosts.
-	passThroughHost = "mesh_allow_all"
 )
 
-// virtualHost returns the host of one service on one port and the clusters its routes need.
-func virtualHost(s *mesh.Service, p *mesh.ServicePort) (*routev3.VirtualHost, []string, error) {
-	h := &routev3.VirtualHost{
-		Name:    s.Name,
+// virtualHost returns the host of one service on one port.
+func virtualHost(s *mesh.Service, p *mesh.ServicePort) hostLeaf {
+	leaf := hostLeaf{host: &routev3.VirtualHost{
+		Name:    HostName(s.Name),
 		Domains: []string{s.Name, s.Name + ":" + strconv.Itoa(int(p.Port))},
-	}
-	var needs []string
+	}}
 	for _, r := range p.Routes {
 		er, clusters, err := route(r)
-		if err != nil {
-			return nil, nil, err
-		}
-		h.Routes = append(h.Routes, er)
-		needs = append(needs, clusters...)
+		leaf.routes.add(r.Object, er, clusters, err)
 	}
-	return h, needs, nil
+	// The host is shared by all callers, so it is complete before they use it.
+	leaf.host.Routes = leaf.routes.routes
+	return leaf
 }
 
 // anyHost returns the virtual host that takes every request to one cluster.

@@ -194,7 +194,7 @@ func tcpChainName(p *mesh.OutboundPort, i int) string {
 }
 
 func tcpChain(name string, port uint32, t mesh.OutboundService, meshName string) chain {
-	c := chain{Name: name, Port: port, StatPrefix: "egress"}
+	c := chain{Name: name, Object: t.Service.Object, Port: port, StatPrefix: "egress"}
 	if len(t.Port.Routes) > 0 {
 		r := t.Port.Routes[0]
 		c.Clusters, c.Idle = r.Targets, r.Timeout.Idle

@@ -188,12 +188,14 @@ func (b *builder) secretResources() error {
 			Version  mesh.Hash
 		}{m, version}
 		key := mesh.Combine("secret", mesh.Fingerprint(&input))
-		r, err := b.t.resources.get(key, func() (*xds.Resource, error) { return secret(m) })
-		if err != nil {
+		if err := b.add(key, func() made {
+			r, err := secret(m)
+			if err != nil {
+				return made{faults: []Fault{newFault(mesh.Object{}, "secret", err)}}
+			}
+			return made{resource: r}
+		}); err != nil {
 			return err
-		}
-		if r != nil {
-			b.resources = append(b.resources, r)
 		}
 	}
 	return nil

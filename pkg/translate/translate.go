@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,21 +15,29 @@ import (
 // Translator makes sets of Envoy resources. It remembers what it made in the last pass, so use one for the life of a pipeline;
 // a fresh one gives the same bytes. Calls must not overlap.
 type Translator struct {
-	resources memo[*xds.Resource]
+	resources memo[made]
 	upstreams memo[upstream]
 	hosts     memo[hostLeaf]
-	sets      memo[*xds.Set]
+	sets      memo[setLeaf]
 }
 
+// hostLeaf is the virtual host of a service on one port.
 type hostLeaf struct {
-	host  *routev3.VirtualHost
-	needs []string
+	host   *routev3.VirtualHost
+	routes routeList
 }
 
-// Translate returns one set per group, by group id. A group that cannot be translated is left out and reported under its id;
-// that is a fault of ours, never of a user, and the caller keeps the group's last set.
-func (t *Translator) Translate(m *mesh.Model) (map[string]*xds.Set, map[string]error) {
+// setLeaf is a set with the faults of its parts.
+type setLeaf struct {
+	set    *xds.Set
+	faults []Fault
+}
+
+// Translate returns one set per group, by group id, and what had to be left out of them. A group that cannot be translated at all is
+// missing and reported under its id; that is a fault of ours, never of a user, and the caller keeps the group's last set.
+func (t *Translator) Translate(m *mesh.Model) (map[string]*xds.Set, []Fault, map[string]error) {
 	sets := make(map[string]*xds.Set, len(m.Groups))
+	var faults []Fault
 	var failed map[string]error
 	for _, g := range m.Groups {
 		s, err := t.group(g)
@@ -39,17 +48,18 @@ func (t *Translator) Translate(m *mesh.Model) (map[string]*xds.Set, map[string]e
 			failed[g.ID] = fmt.Errorf("translate group %s: %w", g.ID, err)
 			continue
 		}
-		sets[g.ID] = s
+		sets[g.ID] = s.set
+		faults = append(faults, s.faults...)
 	}
 	t.resources.turn()
 	t.upstreams.turn()
 	t.hosts.turn()
 	t.sets.turn()
-	return sets, failed
+	return sets, sortFaults(faults), failed
 }
 
 // group returns the set of one group: the remembered one when neither its workload nor any endpoint changed.
-func (t *Translator) group(g *mesh.Group) (_ *xds.Set, err error) {
+func (t *Translator) group(g *mesh.Group) (_ setLeaf, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
@@ -58,7 +68,7 @@ func (t *Translator) group(g *mesh.Group) (_ *xds.Set, err error) {
 	b := builder{t: t, g: g}
 	b.collectDestinations()
 	b.collectSecrets()
-	return t.sets.get(b.key(), func() (*xds.Set, error) { return b.build() })
+	return t.sets.get(b.key(), b.build)
 }
 
 // builder assembles the set of one group.
@@ -68,6 +78,7 @@ type builder struct {
 	destinations []*mesh.Destination
 	secrets      []mesh.Material
 	resources    []*xds.Resource
+	faults       []Fault
 }
 
 // collectDestinations finds each distinct destination of the workload's services, in the order of services, ports and routes.
@@ -108,30 +119,46 @@ func (b *builder) key() mesh.Hash {
 	return mesh.Join(parts)
 }
 
-func (b *builder) build() (*xds.Set, error) {
+func (b *builder) build() (setLeaf, error) {
 	steps := []func() error{b.inbound, b.outbound, b.fixedClusters, b.backendClusters, b.secretResources}
 	if b.g.Workload.Gateway != nil {
 		steps = []func() error{b.entrances, b.secondHop, b.backendClusters, b.secretResources}
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
-			return nil, err
+			return setLeaf{}, err
 		}
 	}
-	return xds.NewSet(b.resources...), nil
+	return setLeaf{xds.NewSet(b.resources...), sortFaults(b.faults)}, nil
 }
 
-// leaf adds the resource made from the given input by make, or the remembered one.
+// leaf adds the resource made from the given input by build, or the remembered one. One that Envoy would refuse is left out as a fault of
+// the workload.
 func (b *builder) leaf(kind string, input any, build func() (*xds.Resource, error)) error {
-	r, err := b.t.resources.get(mesh.Combine(kind, mesh.Fingerprint(input)), build)
-	if err == nil {
-		b.resources = append(b.resources, r)
+	return b.add(mesh.Combine(kind, mesh.Fingerprint(input)), func() made {
+		r, err := build()
+		if err != nil {
+			return made{faults: []Fault{newFault(mesh.Object{}, kind, err)}}
+		}
+		return made{resource: r}
+	})
+}
+
+// add adds what build returns, or what is remembered under the key. A fault without an object is the workload's.
+func (b *builder) add(key mesh.Hash, build func() made) error {
+	m, err := b.t.resources.get(key, func() (made, error) { return build(), nil })
+	if m.resource != nil {
+		b.resources = append(b.resources, m.resource)
+	}
+	for _, f := range m.faults {
+		f.Object = cmp.Or(f.Object, b.g.Workload.Object)
+		b.faults = append(b.faults, f)
 	}
 	return err
 }
 
 func (b *builder) listener(in *listenerInput) error {
-	return b.leaf("listener", in, func() (*xds.Resource, error) { return listener(in) })
+	return b.add(mesh.Combine("listener", mesh.Fingerprint(in)), func() made { return listener(in) })
 }
 
 // inbound adds the inbound listener, and per port the route configuration and the cluster of the application.
@@ -214,36 +241,24 @@ func (b *builder) outboundRoutes(p *mesh.OutboundPort) error {
 	for _, s := range p.HTTP {
 		parts = append(parts, s.Service.Fingerprint)
 	}
-	r, err := b.t.resources.get(mesh.Join(parts), func() (*xds.Resource, error) {
-		rc := &routev3.RouteConfiguration{Name: name}
-		var needs []string
-		for _, s := range p.HTTP {
-			leaf, err := b.host(s)
-			if err != nil {
-				return nil, err
-			}
-			rc.VirtualHosts = append(rc.VirtualHosts, leaf.host)
-			needs = append(needs, leaf.needs...)
-		}
+	return b.add(mesh.Join(parts), func() made {
+		hosts := newHostList(&routev3.RouteConfiguration{Name: name})
 		if w.Egress.AllowAll {
 			pass := passThroughCluster(w.ID.Mesh)
-			rc.VirtualHosts = append(rc.VirtualHosts, anyHost(passThroughHost, pass, unlimitedTime()))
-			needs = append(needs, pass)
+			hosts.reserve(anyHost(passThroughHost, pass, unlimitedTime()), pass)
 		}
-		return xds.NewResource(name, rc, distinct(needs)...)
+		for _, s := range p.HTTP {
+			leaf := b.host(s)
+			hosts.add(s.Service.Object, leaf.host, leaf.routes)
+		}
+		return hosts.made()
 	})
-	if err == nil {
-		b.resources = append(b.resources, r)
-	}
-	return err
 }
 
-func (b *builder) host(s mesh.OutboundService) (hostLeaf, error) {
+func (b *builder) host(s mesh.OutboundService) hostLeaf {
 	key := mesh.Combine(s.Service.Fingerprint, strconv.Itoa(int(s.Port.Port)))
-	return b.t.hosts.get(key, func() (hostLeaf, error) {
-		h, needs, err := virtualHost(s.Service, s.Port)
-		return hostLeaf{host: h, needs: needs}, err
-	})
+	leaf, _ := b.t.hosts.get(key, func() (hostLeaf, error) { return virtualHost(s.Service, s.Port), nil })
+	return leaf
 }
 
 // fixedClusters adds the clusters that lead out of the mesh, as far as the outbound listener uses them.
@@ -284,21 +299,36 @@ func (b *builder) backendClusters() error {
 		if d.TLS != nil {
 			key = mesh.Combine(key, strconv.FormatBool(b.g.Profile.SDS))
 		}
-		u, err := b.t.upstreams.get(key, func() (upstream, error) { return upstreamCluster(d, b.g.Profile.SDS) })
+		u, err := b.t.upstreams.get(key, func() (upstream, error) {
+			u, err := upstreamCluster(d, b.g.Profile.SDS)
+			if err != nil {
+				u = upstream{fault: newFault(d.Object, "cluster "+d.Cluster, err)}
+			}
+			return u, nil
+		})
 		if err != nil {
 			return err
+		}
+		if u.cluster == nil {
+			b.faults = append(b.faults, u.fault)
+			continue
 		}
 		b.resources = append(b.resources, u.cluster)
 		if u.service == "" {
 			continue
 		}
-		r, err := b.t.resources.get(mesh.Combine("endpoints", u.service, d.Endpoints.Fingerprint, strconv.Itoa(int(healthPort(d)))), func() (*xds.Resource, error) {
-			return xds.NewResource(u.service, assignment(u.service, d.Endpoints.List, healthPort(d)))
-		})
-		if err != nil {
+		key = mesh.Combine("endpoints", u.service, d.Endpoints.Fingerprint, strconv.Itoa(int(healthPort(d))))
+		if err := b.add(key, func() made {
+			r, err := xds.NewResource(u.service, assignment(u.service, d.Endpoints.List, healthPort(d)))
+			if err != nil {
+				// An assignment without endpoints takes its place: Envoy waits for every cluster's.
+				empty, _ := xds.NewResource(u.service, assignment(u.service, nil, 0))
+				return made{empty, []Fault{newFault(d.Object, "endpoints of "+d.Cluster, err)}}
+			}
+			return made{resource: r}
+		}); err != nil {
 			return err
 		}
-		b.resources = append(b.resources, r)
 	}
 	return nil
 }

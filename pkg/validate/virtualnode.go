@@ -23,6 +23,10 @@ func (j *judge) virtualNode(spec *field.Path, o *meshv1beta2.VirtualNode) {
 	if d := s.ServiceDiscovery; d != nil {
 		j.exactlyOne("U1", spec.Child("serviceDiscovery"), "serviceDiscovery", member{"dns", d.DNS != nil}, member{"awsCloudMap", d.AWSCloudMap != nil})
 	}
+	if d := s.ServiceDiscovery; d != nil && d.DNS != nil && s.PodSelector == nil && CallersOwn(d.DNS.Hostname) {
+		j.add("X29", spec.Child("serviceDiscovery", "dns", "hostname"), d.DNS.Hostname,
+			"%q is the pod of whoever calls, not this node; name a Service or another host, or give the node a podSelector", d.DNS.Hostname)
+	}
 	j.backends(spec.Child("backends"), o)
 	j.backendDefaults(spec.Child("backendDefaults"), s.BackendDefaults)
 	j.logging(spec.Child("logging"), s.Logging)

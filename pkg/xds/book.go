@@ -71,6 +71,12 @@ func (t *typeState) has(name string) bool {
 	return ok && version != unsure && version != ""
 }
 
+// knows is true when something is noted of the name.
+func (t *typeState) knows(name []byte) bool {
+	_, ok := t.known[string(name)]
+	return ok
+}
+
 // told returns the version of the name that the proxy has or is about to have.
 func (t *typeState) told(name string) (version string, ok bool) {
 	for i := len(t.flight) - 1; i >= 0; i-- {
@@ -132,7 +138,10 @@ func (t *typeState) acknowledge(d *delivery) {
 // refuse quarantines what a NACK is about: the resources it names, else the only one of the response. If neither tells, half as
 // many are sent at a time. What was in the response beside them may have been applied or not, and is sent again too.
 func (t *typeState) refuse(d *delivery, text string) {
+	text = cut(text, maxRefusal)
 	guilty := accuse(text, d.content)
+	// All that are refused share what is kept of the text.
+	text = cut(text, MaxText)
 	for name, version := range d.content {
 		switch {
 		case version == "":

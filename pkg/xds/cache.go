@@ -4,6 +4,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // Proxy is who is at the other end of a stream, as authenticated.
@@ -24,6 +27,8 @@ type Cache struct {
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
+	// count is how many streams a proxy has.
+	count map[string]int
 	// watching has its own lock, because signals are given with other locks held.
 	watching sync.Mutex
 	watchers map[chan struct{}]struct{}
@@ -36,7 +41,7 @@ type Cache struct {
 
 // NewCache returns a cache that answers nobody until the first Publish.
 func NewCache() *Cache {
-	c := &Cache{streams: map[*stream]struct{}{}, refused: map[string]map[string]bool{}, watchers: map[chan struct{}]struct{}{}}
+	c := &Cache{streams: map[*stream]struct{}{}, count: map[string]int{}, refused: map[string]map[string]bool{}, watchers: map[chan struct{}]struct{}{}}
 	c.changed, _ = c.Watch()
 	return c
 }
@@ -59,7 +64,7 @@ func (c *Cache) Publish(s *Snapshot) {
 	}
 	c.mu.Unlock()
 	for _, st := range streams {
-		st.refresh(s)
+		st.refresh()
 	}
 }
 
@@ -127,19 +132,29 @@ func (c *Cache) Streams() []StreamState {
 	return out
 }
 
-func (c *Cache) add(s *stream) {
+// add enters a stream into the table, unless its proxy has most already; 0 is no bound.
+func (c *Cache) add(s *stream, most int) error {
 	c.mu.Lock()
+	if most > 0 && c.count[s.proxy.ID] >= most {
+		c.mu.Unlock()
+		return status.Errorf(codes.ResourceExhausted, "proxy %s has %d streams already", s.proxy.ID, most)
+	}
+	c.count[s.proxy.ID]++
 	c.streams[s] = struct{}{}
 	s.distrusted = c.refused[s.proxy.ID]
 	delete(c.refused, s.proxy.ID)
 	c.mu.Unlock()
 	c.signal()
+	return nil
 }
 
 func (c *Cache) remove(s *stream) {
 	bad := s.unreliable()
 	c.mu.Lock()
 	delete(c.streams, s)
+	if c.count[s.proxy.ID]--; c.count[s.proxy.ID] == 0 {
+		delete(c.count, s.proxy.ID)
+	}
 	if len(bad) > 0 {
 		c.refused[s.proxy.ID] = bad
 	}
@@ -162,6 +177,9 @@ type StreamState struct {
 	// NACKs counts refusals since the stream began.
 	NACKs int
 }
+
+// MaxText bounds what is kept of a proxy's words, in bytes.
+const MaxText = 1 << 10
 
 // Refusal is a resource that Envoy refused, in its own words.
 type Refusal struct {

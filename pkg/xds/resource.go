@@ -59,8 +59,11 @@ func NewResource(name string, m proto.Message, needs ...string) (*Resource, erro
 	return r, nil
 }
 
+// versionLength bounds what is kept of a version that a proxy reports; ours are shorter.
+const versionLength = 64
+
 func digest(b []byte) string {
-	const length = 8
+	const length = 16
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:length])
 }

@@ -1,10 +1,11 @@
 package xds
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
-	"sync"
+	"runtime/debug"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -14,12 +15,20 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+
+	"github.com/aftermesh/aftermesh/pkg/guard"
 )
 
 // Authenticator says who opened a stream. node is what Envoy claims in its first message. Errors should carry a gRPC status:
 // Unauthenticated without a valid credential, PermissionDenied with one that is not good enough.
 type Authenticator interface {
 	Authenticate(ctx context.Context, node *corev3.Node) (Proxy, error)
+}
+
+// HeadersOnly is an Authenticator that judges a stream by its headers alone: it is asked with a nil node, before a message is read.
+type HeadersOnly interface {
+	Authenticator
+	HeadersOnly()
 }
 
 // Options bound the life of streams.
@@ -36,6 +45,10 @@ type Options struct {
 	// Orphan is how long a proxy whose group is gone keeps its stream and what it has, in case the group comes back; then the
 	// stream is ended with InvalidArgument, as App Mesh did. Zero means 15 minutes.
 	Orphan time.Duration
+	// StreamsPerProxy bounds the streams of one proxy at a time; 0 for any number.
+	StreamsPerProxy int
+	// Panicked is told of a panic, which ends the one stream that it happened for; nil for nobody.
+	Panicked func(reason any, stack []byte)
 }
 
 func (o Options) withDefaults() Options {
@@ -68,13 +81,24 @@ func NewServer(c *Cache, a Authenticator, o Options) *Server {
 // Register adds the service to g.
 func (s *Server) Register(g *grpc.Server) { discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, s) }
 
-// GRPCOptions are the settings of a gRPC server for many idle streams: small shared buffers, and clients may ping every 5 seconds.
+// Bounds of a connection. A proxy has one stream on it; while that ends another one may begin.
+const (
+	headerBytes          = 16 << 10
+	streamsPerConnection = 2
+	window               = 64 << 10
+	handshakeTime        = 5 * time.Second
+)
+
+// GRPCOptions are the settings of a gRPC server for many idle streams of clients that are not trusted: small shared buffers, small windows,
+// and clients may ping every 5 seconds.
 func GRPCOptions() []grpc.ServerOption {
 	const buffer = 4 << 10
 	return []grpc.ServerOption{
+		newCodec(), grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(headerBytes), grpc.MaxConcurrentStreams(streamsPerConnection),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window), grpc.ConnectionTimeout(handshakeTime),
 		grpc.ReadBufferSize(buffer), grpc.WriteBufferSize(buffer),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
 	}
 }
 
@@ -89,34 +113,67 @@ func (s *Server) StreamAggregatedResources(discoveryv3.AggregatedDiscoveryServic
 var errEnded = errors.New("stream ended by its age")
 
 // DeltaAggregatedResources serves one proxy until it goes, its credential ends or its time is over.
-func (s *Server) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
-	first, err := s.first(g)
-	if err != nil {
-		return err
-	}
-	proxy, err := s.auth.Authenticate(g.Context(), first.GetNode())
-	if err != nil {
-		return err
-	}
-	proxy.Claimed = first.GetNode().GetId()
-	first.Node = nil
+func (s *Server) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = s.panicked(r)
+		}
+	}()
 	ctx, cancel := context.WithCancelCause(g.Context())
 	defer cancel(nil)
+	line := guard.FromContext(g.Context())
+	c := &conn{deltaServer: g, ctx: ctx, line: line, panicked: s.panicked}
+	proxy, err := s.identify(c)
+	if err != nil {
+		line.Blame()
+		return err
+	}
 	now := time.Now()
 	st := newStream(s.cache, proxy, now, cancel)
-	st.linger, st.patience = s.opts.Linger, s.opts.Orphan
+	st.linger, st.patience, st.panicked = s.opts.Linger, s.opts.Orphan, s.panicked
+	c.stream = st
 	defer st.over()
+	if err := s.cache.add(st, s.opts.StreamsPerProxy); err != nil {
+		line.Blame()
+		return err
+	}
+	defer s.cache.remove(st)
+	defer line.Prove(cmp.Or(proxy.Namespace, proxy.ID))()
 	defer time.AfterFunc(s.age(proxy, now), func() { cancel(errEnded) }).Stop()
 	defer time.AfterFunc(s.opts.Unknown, func() { st.giveUp(s.opts.Unknown) }).Stop()
-	s.cache.add(st)
-	defer s.cache.remove(st)
+	st.refresh()
+	if err := c.begin(s.opts.Unknown); err != nil {
+		return err
+	}
 	// One server value per stream: the identity is captured here, and no later message can change it.
-	delta := deltav3.NewServer(ctx, st, watcher{st})
-	err = delta.DeltaStreamHandler(&conn{deltaServer: g, first: first, ctx: ctx}, "")
+	err = deltav3.NewServer(ctx, st, watcher{st}).DeltaStreamHandler(c, "")
 	if cause := context.Cause(ctx); g.Context().Err() == nil && cause != nil && !errors.Is(cause, errEnded) {
 		return cause
 	}
 	return err
+}
+
+// identify says who is there: by the headers alone where that is possible, else with what the first message claims.
+func (s *Server) identify(c *conn) (Proxy, error) {
+	if _, ok := s.auth.(HeadersOnly); ok {
+		return s.auth.Authenticate(c.ctx, nil)
+	}
+	if err := c.begin(s.opts.Unknown); err != nil {
+		return Proxy{}, err
+	}
+	_, id, err := c.first.typeOf()
+	if err != nil {
+		return Proxy{}, badRequest(err)
+	}
+	return s.auth.Authenticate(c.ctx, &corev3.Node{Id: id})
+}
+
+// panicked tells of a panic and returns how the stream ends.
+func (s *Server) panicked(reason any) error {
+	if s.opts.Panicked != nil {
+		s.opts.Panicked(reason, debug.Stack())
+	}
+	return status.Error(codes.Internal, "the control plane failed at this stream; its log says why")
 }
 
 // age is how long a stream may live.
@@ -126,27 +183,6 @@ func (s *Server) age(p Proxy, now time.Time) time.Duration {
 		return age
 	}
 	return min(age, max(p.Expires.Sub(now)+s.opts.Grace, time.Second))
-}
-
-// first waits for the first message, but not for ever: until then nobody knows who is there.
-func (s *Server) first(g deltaServer) (*discoveryv3.DeltaDiscoveryRequest, error) {
-	type message struct {
-		req *discoveryv3.DeltaDiscoveryRequest
-		err error
-	}
-	got := make(chan message, 1)
-	go func() {
-		req, err := g.Recv()
-		got <- message{req, err}
-	}()
-	limit := time.NewTimer(s.opts.Unknown)
-	defer limit.Stop()
-	select {
-	case m := <-got:
-		return m.req, m.err
-	case <-limit.C:
-		return nil, status.Error(codes.DeadlineExceeded, "nothing was asked for")
-	}
 }
 
 // giveUp ends a stream that has found no group in the time that it is given. That begins when there is something to be found.
@@ -182,32 +218,4 @@ func (w watcher) OnStreamDeltaRequest(_ int64, r *discoveryv3.DeltaDiscoveryRequ
 // OnStreamDeltaResponse hands the nonce to the stream.
 func (w watcher) OnStreamDeltaResponse(_ int64, _ *discoveryv3.DeltaDiscoveryRequest, r *discoveryv3.DeltaDiscoveryResponse) {
 	w.s.sent(r.GetTypeUrl(), r.GetNonce())
-}
-
-type deltaServer = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer
-
-// conn is a stream whose first message has been read already. Of what a proxy says about itself nothing is kept: Envoy lists all its
-// extensions, which would take more memory than everything else of a stream.
-type conn struct {
-	deltaServer
-	first *discoveryv3.DeltaDiscoveryRequest
-	once  sync.Once
-	ctx   context.Context
-}
-
-// Context ends with the stream or when the server stops it.
-func (c *conn) Context() context.Context { return c.ctx }
-
-// Recv returns the first message again, then the following ones.
-func (c *conn) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) {
-	var m *discoveryv3.DeltaDiscoveryRequest
-	c.once.Do(func() { m, c.first = c.first, nil })
-	if m != nil {
-		return m, nil
-	}
-	m, err := c.deltaServer.Recv()
-	if m != nil {
-		m.Node = nil
-	}
-	return m, err
 }

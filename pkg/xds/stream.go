@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -49,18 +50,61 @@ type stream struct {
 	next  time.Time
 	timer *time.Timer
 	ended bool
+
+	// known is closed when there is a set.
+	known chan struct{}
+	pace  pace
+	// others are the types that are asked for and not served, dropped counts the names that were left out of requests.
+	others  map[string]bool
+	dropped int
+	// late is set while a goroutine waits to take a new snapshot over.
+	late     atomic.Bool
+	panicked func(reason any) error
 }
 
 func newStream(c *Cache, p Proxy, now time.Time, stop context.CancelCauseFunc) *stream {
-	return &stream{cache: c, proxy: p, connected: now, stop: stop, types: map[string]*typeState{}}
+	return &stream{
+		cache: c, proxy: p, connected: now, stop: stop, types: map[string]*typeState{}, known: make(chan struct{}), pace: newPace(),
+		panicked: func(reason any) error { panic(reason) },
+	}
 }
 
-// refresh takes a new snapshot over. A proxy that has no group any more keeps what it has.
-func (s *stream) refresh(snap *Snapshot) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.adopt(snap) {
-		s.answer()
+// refresh takes the last snapshot over. A stream that is busy does so by itself, as soon as it can: it keeps nobody else waiting. A proxy
+// that has no group any more keeps what it has.
+func (s *stream) refresh() {
+	if s.mu.TryLock() {
+		defer s.mu.Unlock()
+		s.renew()
+		return
+	}
+	if s.late.Swap(true) {
+		return // somebody waits already
+	}
+	go func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.late.Store(false)
+		s.renew()
+	}()
+}
+
+// renew takes the last snapshot over and answers. The lock is held.
+func (s *stream) renew() {
+	defer s.contain()
+	if s.ended || !s.adopt(s.cache.last.Load()) {
+		return
+	}
+	if s.dropped > 0 {
+		s.stop(errEnded) // what it asked for may exist now; it comes back and asks again
+		return
+	}
+	s.answer()
+}
+
+// contain ends the stream, and nothing else, when there is a panic.
+func (s *stream) contain() {
+	if reason := recover(); reason != nil {
+		s.stop(s.panicked(reason))
 	}
 }
 
@@ -78,6 +122,9 @@ func (s *stream) adopt(snap *Snapshot) bool {
 	s.rejoin()
 	if s.set == set && s.group == group {
 		return false
+	}
+	if s.set == nil {
+		close(s.known)
 	}
 	s.group, s.set = group, set
 	return true

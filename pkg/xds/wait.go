@@ -92,6 +92,7 @@ func (s *stream) wake(now time.Time) {
 	s.timer = time.AfterFunc(s.next.Sub(now), func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		defer s.contain()
 		s.answer()
 	})
 }

@@ -17,6 +17,7 @@ var configs embed.FS
 const (
 	nodeName   = "aftermesh"
 	bridge     = "aftermesh0"
+	bridgeMAC  = "02:af:7e:00:00:01" // locally administered
 	cgroupName = "aftermesh-cluster"
 	pauseImage = "aftermesh/pause:1"
 )

@@ -153,6 +153,13 @@ func unmountBelow(dirs []string) error {
 
 // mountsBelow lists the mount points below the folders, oldest first.
 func mountsBelow(dirs []string) ([]string, error) {
+	dirs = slices.Clone(dirs)
+	for i, dir := range dirs {
+		// The kernel lists real paths, also where a folder was named through a symbolic link.
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			dirs[i] = real
+		}
+	}
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err

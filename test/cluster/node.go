@@ -29,7 +29,9 @@ func (n *node) network() error {
 	if err := saveSysctls(n.state("sysctls.json"), strings.Contains(n.PodCIDRs, ":")); err != nil {
 		return err
 	}
-	if err := quiet("", "ip", "link", "add", bridge, "type", "bridge"); err != nil {
+	// A bridge without an address of its own takes the lowest of its ports': as pods come and go it would change, and other pods would
+	// send to the old one until their neighbour caches expire.
+	if err := quiet("", "ip", "link", "add", bridge, "address", bridgeMAC, "type", "bridge"); err != nil {
 		return err
 	}
 	if err := quiet("", "ip", "link", "set", bridge, "up"); err != nil {

@@ -252,6 +252,11 @@ func (p place) changes(crds Schemas) []func() {
 		to(map[string]any{"other": "labels"})
 	case []any:
 		to(append(slices.Clone(v), v...)[1:])
+		if schema, _, _ := crds.at(p.path); len(schema.Enum) == 0 {
+			if last, ok := v[len(v)-1].(string); ok {
+				to(append(slices.Clone(v[:len(v)-1]), last+"x")) // the schema may not allow that the list is empty or longer
+			}
+		}
 	case string:
 		schema, _, _ := crds.at(p.path)
 		for _, e := range schema.Enum {

@@ -68,6 +68,9 @@ func (f *File) Step(manifests []byte) (*pipeline.Snapshot, error) {
 	for _, err := range s.Failed {
 		return nil, err
 	}
+	for _, f := range s.Faults {
+		return nil, fmt.Errorf("compile let a fault through: %s: %s: %s", f.Object, f.Resource, f.Text)
+	}
 	return s, nil
 }
 

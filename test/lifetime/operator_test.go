@@ -71,8 +71,8 @@ func start(t *testing.T) *cluster {
 			t.Fatal(err)
 		}
 	}
-	for _, file := range []string{"role.yaml", "leader_role.yaml"} {
-		c.install(t, filepath.Join(config, "rbac", file), nil)
+	for _, file := range []string{"rbac/role.yaml", "rbac/leader_role.yaml", "admission/revisions.yaml", "admission/operator.yaml"} {
+		c.install(t, filepath.Join(config, file), nil)
 	}
 	return c
 }

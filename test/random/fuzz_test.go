@@ -38,6 +38,9 @@ func FuzzManifests(f *testing.F) {
 		for _, err := range s.Failed {
 			t.Fatal(err)
 		}
+		if len(s.Faults) > 0 {
+			t.Fatalf("compile let faults through: %v", s.Faults)
+		}
 		again := pipeline.New(nil, time.Now).Step(New(1).Shuffle(o))
 		for id, set := range s.Sets {
 			if again.Sets[id] == nil || again.Sets[id].Version != set.Version {
@@ -53,8 +56,12 @@ func FuzzSets(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
-		for _, err := range pipeline.New(nil, time.Now).Step(New(seed).Objects()).Failed {
+		s := pipeline.New(nil, time.Now).Step(New(seed).Objects())
+		for _, err := range s.Failed {
 			t.Fatal(err)
+		}
+		if len(s.Faults) > 0 {
+			t.Fatalf("compile let faults through: %v", s.Faults)
 		}
 	})
 }

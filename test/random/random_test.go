@@ -26,6 +26,9 @@ func TestRandomSets(t *testing.T) {
 		g := New(s)
 		o := g.Objects()
 		got := pipeline.New(nil, time.Now).Step(o)
+		if len(got.Faults) > 0 {
+			t.Fatalf("seed %d: compile let faults through: %v", s, got.Faults)
+		}
 		for _, err := range got.Failed {
 			t.Fatalf("seed %d: %v", s, err)
 		}

@@ -39,6 +39,7 @@ func TestThroughAnAPIServer(t *testing.T) {
 	t.Run("what breaks a rule is denied by the webhook of its kind", env.denied)
 	t.Run("what breaks the schema is refused with the schema's words", env.refusedBySchema)
 	t.Run("warnings reach the client", env.warned)
+	t.Run("the offline verbs say the same", env.offline)
 	t.Run("an update without system fields keeps them", env.putBack)
 	t.Run("an unchanged update changes nothing", env.unchanged)
 	t.Run("unknown top-level fields and nulls survive or vanish without harm", env.unknownAndNull)

@@ -151,7 +151,7 @@ func TestACertificateIsGoodForTheNodesItNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := grpc.NewServer(grpc.Creds(credentials.NewTLS(conf)))
+	g := grpc.NewServer(append(xds.GRPCOptions(), grpc.Creds(credentials.NewTLS(conf)))...)
 	cache := xds.NewCache()
 	cache.Publish(&xds.Snapshot{Sets: map[string]*xds.Set{"g": xds.NewSet()}, GroupOf: func(p string) (string, bool) { return "g", p == cart }})
 	xds.NewServer(cache, Certificates{}, xds.Options{}).Register(g)

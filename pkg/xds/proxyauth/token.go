@@ -1,6 +1,7 @@
 package proxyauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -49,7 +50,12 @@ type Tokens struct {
 	Keys     Keys
 	Reviewer Reviewer
 	Now      func() time.Time
+	// MaxLife is the longest life that a token may have been given; 0 means a day.
+	MaxLife time.Duration
 }
+
+// HeadersOnly implements xds.HeadersOnly: the token is in the headers.
+func (t *Tokens) HeadersOnly() {}
 
 // wait is how long a pod may be unknown: a proxy can be quicker than the informer.
 const wait = 5 * time.Second
@@ -120,6 +126,10 @@ type kubernetesClaims struct {
 	} `json:"kubernetes.io"`
 }
 
+// maxLife bounds the life of tokens when Tokens.MaxLife does not: who may request tokens could ask for one of a year, which would open
+// streams for as long as its pod exists.
+const maxLife = 24 * time.Hour
+
 // algorithms are those that API servers sign with.
 var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.ES256, jose.ES384, jose.ES512}
 
@@ -152,6 +162,8 @@ func (t *Tokens) verify(ctx context.Context, token string) (Claims, error) {
 		return Claims{}, status.Errorf(codes.Unauthenticated, "the token is not meant for this server: %v", err)
 	case std.Expiry == nil:
 		return Claims{}, status.Error(codes.Unauthenticated, "the token never expires")
+	case std.IssuedAt == nil || std.Expiry.Time().Sub(std.IssuedAt.Time()) > cmp.Or(t.MaxLife, maxLife):
+		return Claims{}, status.Errorf(codes.Unauthenticated, "the token is valid for more than %v; request one with a shorter expiration", cmp.Or(t.MaxLife, maxLife))
 	}
 	k := own.Kubernetes
 	return Claims{

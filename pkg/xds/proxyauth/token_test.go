@@ -120,6 +120,8 @@ func TestOnlyAGoodTokenOfTheVeryPodLetsAProxyIn(t *testing.T) {
 		{"a good token", func(*token) {}, signer, codes.OK, ""},
 		{"a token that has expired", func(c *token) { c.Expiry = jwt.NewNumericDate(time.Now().Add(-time.Minute)) }, signer, codes.Unauthenticated, "expired"},
 		{"a token without an end", func(c *token) { c.Expiry = nil }, signer, codes.Unauthenticated, "never expires"},
+		{"a token that lives two days", func(c *token) { c.Expiry = jwt.NewNumericDate(time.Now().Add(48 * time.Hour)) }, signer, codes.Unauthenticated, "valid for more than"},
+		{"a token that does not say since when it lives", func(c *token) { c.IssuedAt = nil }, signer, codes.Unauthenticated, "valid for more than"},
 		{"a token that is not yet valid", func(c *token) { c.NotBefore = jwt.NewNumericDate(time.Now().Add(time.Minute)) }, signer, codes.Unauthenticated, "not meant"},
 		{"a token for somebody else", func(c *token) { c.Audience = jwt.Audience{"vault"} }, signer, codes.Unauthenticated, "not meant"},
 		{"a token without an audience", func(c *token) { c.Audience = nil }, signer, codes.Unauthenticated, "not meant"},

@@ -46,7 +46,7 @@ func servePod(t *testing.T, socket string) *plane {
 	}
 	cache := xds.NewCache()
 	p := &plane{objects: files.Objects, pipeline: pipeline.New(cache, time.Now)}
-	p.objects.Settings.Offline = false
+	p.objects.Settings.Offline, p.objects.Settings.Loopback = false, true
 	p.objects.Namespaces = []compile.Namespace{{Name: "demo"}}
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
 	if err != nil {

@@ -7,13 +7,17 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
 	"github.com/aftermesh/aftermesh/pkg/explain"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
+	"github.com/aftermesh/aftermesh/pkg/xds"
 )
 
 // world is a random gateway: routes and requests draw from the same few words, so that most requests meet some route and many meet
@@ -23,6 +27,8 @@ type world struct {
 	segments []string
 	hosts    []string
 	colors   []string
+	// crowded adds so many hosts, routes and services that no request means that one list serves all hosts, and one all services.
+	crowded bool
 }
 
 // request is what a caller sends.
@@ -143,6 +149,16 @@ func (w *world) manifests() []byte {
 		}
 		object("VirtualRouter", service, "\n  listeners: [{portMapping: {port: 8080, protocol: http}}]\n  routes:\n"+strings.Join(routes, "\n"))
 	}
+	for i := range 50 {
+		if !w.crowded {
+			break
+		}
+		name := fmt.Sprintf("crowd%d", i)
+		to := "{target: {virtualService: {virtualServiceRef: {name: " + name + "}}}, rewrite: {hostname: {defaultTargetHostname: DISABLED}}}"
+		object("GatewayRoute", name+"-host", fmt.Sprintf("{httpRoute: {match: {prefix: /, hostname: {exact: %s.example.net}}, action: %s}}", name, to))
+		object("GatewayRoute", name+"-path", fmt.Sprintf("{httpRoute: {match: {prefix: /%s/}, action: %s}}", name, to))
+		object("VirtualService", name, "{awsName: "+name+".demo, provider: {virtualNode: {virtualNodeRef: {name: red}}}}")
+	}
 	for i, color := range w.colors {
 		object("VirtualNode", color, fmt.Sprintf("{listeners: [{portMapping: {port: %d, protocol: http}}], serviceDiscovery: {dns: {hostname: 127.0.0.1}}}", applicationPort+i))
 	}
@@ -190,7 +206,7 @@ func expected(t *testing.T, s *pipeline.Snapshot, q request) (reply, string) {
 
 // TestExplainSaysWhatEnvoyDoes sends random requests through random gateways, and asks pkg/explain the same.
 func TestExplainSaysWhatEnvoyDoes(t *testing.T) {
-	const worlds, requests = 5, 100
+	const worlds, requests = 6, 100
 	for i, color := range newWorld(0).colors {
 		application(t, applicationPort+i, color)
 	}
@@ -199,6 +215,7 @@ func TestExplainSaysWhatEnvoyDoes(t *testing.T) {
 		for _, version := range []string{"1.40.0", "1.37.0"} {
 			t.Run(fmt.Sprintf("%s/%d", version, seed), func(t *testing.T) {
 				w := newWorld(seed)
+				w.crowded = seed == worlds-1
 				manifests := w.manifests()
 				compare(t, w, version, manifests, requests, seen)
 			})
@@ -208,6 +225,23 @@ func TestExplainSaysWhatEnvoyDoes(t *testing.T) {
 	if len(seen) < 1+len(newWorld(0).colors) {
 		t.Errorf("only %v came of the requests: they prove little", seen)
 	}
+}
+
+// hosts returns the virtual hosts of the gateway, sorted.
+func hosts(t *testing.T, s *pipeline.Snapshot) []string {
+	t.Helper()
+	var out []string
+	for _, r := range s.Sets["mesh/demo/virtualGateway/gw_demo"].Resources(xds.RouteType) {
+		m, err := r.Message()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range m.(*routev3.RouteConfiguration).VirtualHosts {
+			out = append(out, h.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // compare sends requests through one gateway and counts what came of them by status and application.
@@ -222,6 +256,9 @@ func compare(t *testing.T, w *world, version string, manifests []byte, requests 
 		t.Fatalf("%v %v\n%s", err, files.Faults, manifests)
 	}
 	s := pipeline.New(nil, time.Now).Step(&files.Objects)
+	if got := hosts(t, s); w.crowded && !slices.Equal(got, []string{"default_backend", "self_redirect"}) {
+		t.Fatalf("the virtual hosts are %v: no list is shared", got)
+	}
 	l := startWith(t, version, dir)
 	l.eventually("the gateway has its configuration", func() bool {
 		return l.get("8088", "GET", "a.b", "/").status != 0 && strings.HasSuffix(l.stat("listener_manager.total_listeners_active"), ": 2")
@@ -246,5 +283,32 @@ func compare(t *testing.T, w *world, version string, manifests []byte, requests 
 	}
 	if t.Failed() {
 		t.Logf("%s", manifests)
+	}
+}
+
+// TestOneListForAllHostsMeansTheSame asks about the same requests with and without the crowd.
+func TestOneListForAllHostsMeansTheSame(t *testing.T) {
+	const worlds, requests = 5, 150
+	for seed := range uint64(worlds) {
+		w, crowded := newWorld(seed), newWorld(seed)
+		crowded.crowded = true
+		var steps []*pipeline.Snapshot
+		for _, manifests := range [][]byte{w.manifests(), crowded.manifests()} {
+			files, err := source.ReadFiles([]string{"-"}, "default", bytes.NewReader(manifests))
+			if err != nil || len(files.Faults) > 0 {
+				t.Fatalf("%v %v", err, files.Faults)
+			}
+			steps = append(steps, pipeline.New(nil, time.Now).Step(&files.Objects))
+		}
+		if plain, shared := hosts(t, steps[0]), hosts(t, steps[1]); len(plain) < 4 || len(shared) != 2 {
+			t.Fatalf("seed %d: the virtual hosts are %v and %v", seed, plain, shared)
+		}
+		for range requests {
+			q := w.request()
+			want, story := expected(t, steps[0], q)
+			if got, other := expected(t, steps[1], q); got != want {
+				t.Fatalf("seed %d: %+v gets %v with a list for each host and %v with one\n%s\n%s", seed, q, want, got, story, other)
+			}
+		}
 	}
 }

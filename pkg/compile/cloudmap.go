@@ -1,0 +1,94 @@
+package compile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/mesh"
+)
+
+// discoverCloudMap finds the instances of a Cloud Map service: the pods of all nodes that register there and may, as far as their
+// attributes agree, or else a Service of that name.
+func (b *builder) discoverCloudMap(n *node, d *mesh.Destination, cm *meshv1beta2.AWSCloudMapServiceDiscovery) bool {
+	if b.in.Settings.Offline {
+		d.DNS = &mesh.DNS{Host: discoveryName(n.object.Spec.ServiceDiscovery), Port: d.Port, All: true}
+		return validHost(d.DNS.Host)
+	}
+	var pods []*Pod
+	registered, foreign := false, ""
+	for _, other := range b.nodeOrder {
+		sd := other.object.Spec.ServiceDiscovery
+		if other.selector == nil || sd == nil || sd.AWSCloudMap == nil || other.mesh != n.mesh ||
+			sd.AWSCloudMap.ServiceName != cm.ServiceName || sd.AWSCloudMap.NamespaceName != cm.NamespaceName {
+			continue
+		}
+		if other.self.Namespace != cloudMapNamespace(n, cm) {
+			foreign = cmp.Or(foreign, fmt.Sprintf("; namespace %s registers there too, which counts with the attribute %s: %s",
+				other.self.Namespace, attributeNamespace, other.self.Namespace))
+			continue
+		}
+		registered = true
+		for _, p := range other.endpointPods() {
+			if hasAttributes(p, other, cm.Attributes) {
+				pods = append(pods, p)
+			}
+		}
+	}
+	if registered {
+		slices.SortFunc(pods, func(x, y *Pod) int { return cmp.Compare(x.UID, y.UID) })
+		d.Endpoints = podEndpoints(slices.Compact(pods), d.Port, nil, d.IPPreference)
+		return true
+	}
+	key := serviceKey{cm.NamespaceName, cm.ServiceName}
+	if s := b.services[key]; s != nil && s.ExternalName == "" {
+		return b.discoverService(n, d, key, s, "spec.serviceDiscovery.awsCloudMap")
+	}
+	b.problem(mesh.Problem{Object: n.self, Severity: mesh.Unresolved, Partial: true, Reason: meshv1beta2.ReasonNoEndpoints, Path: "spec.serviceDiscovery.awsCloudMap",
+		Message: fmt.Sprintf("nothing registers as %s.%s in namespace %s: give the node a podSelector, or create a Service %q in namespace %q%s",
+			cm.ServiceName, cm.NamespaceName, cloudMapNamespace(n, cm), cm.ServiceName, cm.NamespaceName, foreign)})
+	d.Endpoints = sealEndpoints(nil)
+	return true
+}
+
+// attributeNamespace is the Cloud Map attribute with the Kubernetes namespace of an instance. Source: App Mesh controller.
+const attributeNamespace = "k8s.io/namespace"
+
+// cloudMapNamespace is the namespace whose nodes register the instances that a node stands for. A Cloud Map name belongs to nobody,
+// so anybody could register under it; the node that the traffic is sent to says whom it means. That is its own namespace unless it
+// asks for the instances of another one.
+func cloudMapNamespace(n *node, cm *meshv1beta2.AWSCloudMapServiceDiscovery) string {
+	for _, a := range cm.Attributes {
+		if a.Key == attributeNamespace {
+			return a.Value
+		}
+	}
+	return n.self.Namespace
+}
+
+// hasAttributes is true when the instance made of pod p of the given node carries all attributes. Built-in ones win over the
+// node's, which win over labels. Source: App Mesh controller, Cloud Map instance attributes.
+func hasAttributes(p *Pod, of *node, want []meshv1beta2.AWSCloudMapInstanceAttribute) bool {
+	builtIn := map[string]string{
+		"k8s.io/pod": p.Name, attributeNamespace: p.Namespace,
+		"appmesh.k8s.aws/mesh": of.mesh.name, "appmesh.k8s.aws/virtualNode": of.name, "AVAILABILITY_ZONE": p.Zone,
+	}
+	own := map[string]string{}
+	for _, a := range of.object.Spec.ServiceDiscovery.AWSCloudMap.Attributes {
+		own[a.Key] = a.Value
+	}
+	for _, a := range want {
+		v, ok := builtIn[a.Key]
+		if !ok {
+			v, ok = own[a.Key]
+		}
+		if !ok {
+			v = p.Labels[a.Key]
+		}
+		if v != a.Value {
+			return false
+		}
+	}
+	return true
+}
