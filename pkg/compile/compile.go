@@ -77,6 +77,7 @@ func (c *Compiler) pass(in *Objects) *Result {
 	b.compiler = c
 	c.judge(b)
 	b.indexMeshes()
+	b.useSettings()
 	b.joinMeshes()
 	b.resolveNames()
 	b.compileDestinations()

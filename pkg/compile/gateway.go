@@ -29,7 +29,8 @@ func (b *builder) compileGateways() {
 		w := &mesh.Workload{
 			ID: mesh.WorkloadID{Mesh: g.mesh.name, Gateway: true, Name: g.name}, Object: g.self,
 			IPPreference: g.mesh.pref, AccessLog: b.accessLog(g.self, g.object.Spec.Logging),
-			Gateway: &mesh.Gateway{Protocol: mesh.HTTP},
+			HTTP:    g.mesh.http,
+			Gateway: &mesh.Gateway{Protocol: mesh.HTTP, TrustedHops: g.mesh.trustedHops},
 		}
 		b.gatewayListeners(g, w)
 		in := entering{b: b, g: g, w: w, policy: b.defaultPolicy(g.self, g.mesh, g.object.Spec.BackendDefaults)}

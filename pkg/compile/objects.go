@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
@@ -32,6 +33,9 @@ type Objects struct {
 	// Grace lists, by VirtualNode, the UIDs of pods that it lost a moment ago by an edit of its selector or of their labels.
 	// They remain its endpoints while it has no other. Whoever fills it in bounds the time.
 	Grace map[types.NamespacedName][]string
+
+	// MeshSettings belong to the Mesh objects of the same names.
+	MeshSettings []*meshv1alpha1.MeshSettings
 
 	// Certificates is the TLS material that the control plane delivers itself.
 	Certificates Certificates
