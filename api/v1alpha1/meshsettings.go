@@ -22,6 +22,14 @@ type CertificateSource struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	SecretName string `json:"secretName"`
+	// Namespaces whose nodes and gateways may use the entry; "*" stands for all. An entry without any serves nobody. Of several entries for
+	// one name the first that lists a namespace serves it.
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +listType=atomic
+	// +optional
+	Namespaces []string `json:"namespaces,omitempty"`
 }
 
 // HeaderCase says how proxies write the names of headers in HTTP/1.
@@ -128,10 +136,24 @@ type MeshSettingsSpec struct {
 	KeepAlive *KeepAliveSettings `json:"keepAlive,omitempty"`
 }
 
+// MeshSettingsStatus is what the operator found in MeshSettings.
+type MeshSettingsStatus struct {
+	// Conditions: Accepted is False while an entry serves nobody.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// ObservedGeneration is the generation that the conditions speak of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+}
+
 // MeshSettings are the settings of the Mesh of the same name.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
 // +kubebuilder:resource:path=meshsettings,singular=meshsettings,scope=Cluster,categories=all
+// +kubebuilder:printcolumn:name="ACCEPTED",type="string",JSONPath=".status.conditions[?(@.type=='Accepted')].status"
 // +kubebuilder:printcolumn:name="AGE",type="date",JSONPath=".metadata.creationTimestamp"
 type MeshSettings struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -139,6 +161,8 @@ type MeshSettings struct {
 
 	// +optional
 	Spec MeshSettingsSpec `json:"spec,omitempty"`
+	// +optional
+	Status MeshSettingsStatus `json:"status,omitempty"`
 }
 
 // MeshSettingsList is a list of MeshSettings objects.
