@@ -166,7 +166,7 @@ func annotations(t *testing.T, w *World, theirs pod) {
 				meshv1beta2.LabelInject: "disabled", meshv1beta2.AnnotationNode: "mesh/" + meshName + "/" + as, meshv1beta2.AnnotationProfile: `{"ip":"4"}`,
 			}
 		})
-		s, err := open(t, w.dial(t, mallory), thief.Token)
+		s, err := open(t.Context(), w.dial(t, mallory), thief.Token)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +186,7 @@ func annotations(t *testing.T, w *World, theirs pod) {
 // secretsOf returns the names of the certificates that the listeners of a pod use.
 func (w *World) secretsOf(t *testing.T, p pod) []string {
 	t.Helper()
-	s, err := open(t, w.dial(t, mallory), p.Token)
+	s, err := open(t.Context(), w.dial(t, mallory), p.Token)
 	if err != nil {
 		t.Fatal(err)
 	}
