@@ -20,6 +20,8 @@ type loop struct {
 	pipeline *pipeline.Pipeline
 	log      logr.Logger
 	memory   lifetime.Memory
+	// unresolvable returns the zones of names of ours that the cluster's DNS does not know.
+	unresolvable func() []string
 	// stepped is called after each pass.
 	stepped func(*pipeline.Snapshot)
 }
@@ -45,7 +47,9 @@ func (l *loop) Start(ctx context.Context) error {
 		case <-l.source.Changed():
 		}
 		start := time.Now()
-		s := l.pipeline.Step(l.memory.Objects(l.source.Objects()))
+		in := l.memory.Objects(l.source.Objects())
+		in.Unresolvable = l.unresolvable()
+		s := l.pipeline.Step(in)
 		l.memory.Note(s.Objects, s.Result)
 		took := time.Since(start)
 		l.observe(s, took)
