@@ -41,6 +41,7 @@ import (
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
 	"github.com/aftermesh/aftermesh/pkg/status"
+	"github.com/aftermesh/aftermesh/pkg/validate"
 	"github.com/aftermesh/aftermesh/pkg/xds"
 	"github.com/aftermesh/aftermesh/pkg/xds/peer"
 )
@@ -276,6 +277,7 @@ func families(ips []string) string {
 func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
 	src, err := source.NewCluster(ctx, op.manager.GetCache(), compile.Settings{
 		ClusterDomain: op.ClusterDomain, EgressExempt: op.EgressExempt, BackendGroups: op.BackendGroups, IPv6Only: op.Inject.IPFamilies == "6",
+		AdminPort: int64(op.Inject.AdminPort),
 	}, op.Namespace)
 	if err != nil {
 		return err
@@ -321,6 +323,7 @@ func (op *operator) serveWebhooks(context.Context, *rest.Config) error {
 	server := op.manager.GetWebhookServer()
 	admission.Register(server, admission.Deps{
 		Cache: op.manager.GetClient(), Live: op.client, Families: func() string { return op.Inject.IPFamilies }, ClusterDomain: op.ClusterDomain,
+		Rules: validate.Rules{AdminPort: int64(op.Inject.AdminPort)},
 	})
 	server.Register(injectwebhook.Path, &webhook.Admission{Handler: &injectwebhook.Handler{
 		Cache: op.manager.GetClient(), Live: op.client, Config: func() inject.Config { return op.Inject },

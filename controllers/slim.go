@@ -35,6 +35,9 @@ func slimPod(obj any) (any, error) {
 		out.Annotations = kept
 	}
 	out.Spec.OS = p.Spec.OS
+	if inject.ForWindows(p) {
+		out.Spec.OS = &corev1.PodOS{Name: corev1.Windows} // whatever says so
+	}
 	out.Spec.NodeName, out.Spec.ServiceAccountName, out.Spec.HostNetwork = p.Spec.NodeName, p.Spec.ServiceAccountName, p.Spec.HostNetwork
 	out.Spec.InitContainers, out.Spec.Containers = slimContainers(p.Spec.InitContainers), slimContainers(p.Spec.Containers)
 	out.Status.Phase, out.Status.PodIPs = p.Status.Phase, p.Status.PodIPs

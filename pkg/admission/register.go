@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/validate"
 )
 
 // Deps are what the webhooks need from the operator.
@@ -17,6 +18,8 @@ type Deps struct {
 	Live client.Reader
 	// Families returns the IP families of the cluster: "4", "6" or "46", empty while unknown, which counts as "4".
 	Families func() string
+	// Rules are the settings that validation depends on.
+	Rules validate.Rules
 	// ClusterDomain is the DNS suffix of Services; empty means "cluster.local".
 	ClusterDomain string
 }

@@ -12,7 +12,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/validate"
 )
 
 // Validator answers the validating webhook of one kind.
@@ -42,7 +41,7 @@ func (v *Validator) Handle(ctx context.Context, req admission.Request) admission
 		return admission.Errored(http.StatusInternalServerError, err)
 	}
 	var warnings []string
-	for _, f := range validate.Object(object, old) {
+	for _, f := range v.Deps.Rules.Object(object, old) {
 		if f.Rule.Class == meshv1beta2.ClassReject {
 			denials = append(denials, f.String())
 		} else {

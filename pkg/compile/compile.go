@@ -117,7 +117,7 @@ func (c *Compiler) judge(b *builder) {
 	for o := range b.in.All() {
 		problems, known := c.judged[o]
 		if !known {
-			problems = judgeObject(o, b.loopback())
+			problems = b.judgeObject(o)
 		}
 		next[o] = problems
 		b.problems = append(b.problems, problems...)
@@ -131,10 +131,11 @@ const hostOfCallers = "X29"
 // loopback is true when that rule does not count.
 func (b *builder) loopback() bool { return b.in.Settings.Offline || b.in.Settings.Loopback }
 
-func judgeObject(o meshv1beta2.Object, loopback bool) []mesh.Problem {
+func (b *builder) judgeObject(o meshv1beta2.Object) []mesh.Problem {
 	var out []mesh.Problem
-	for _, f := range validate.Object(o, nil) {
-		if loopback && f.Rule.ID == hostOfCallers {
+	rules := validate.Rules{AdminPort: b.in.Settings.AdminPort}
+	for _, f := range rules.Object(o, nil) {
+		if b.loopback() && f.Rule.ID == hostOfCallers {
 			continue
 		}
 		p := mesh.Problem{

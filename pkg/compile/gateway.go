@@ -48,7 +48,7 @@ func (b *builder) gatewayListeners(g *gateway, w *mesh.Workload) {
 	for i := range g.object.Spec.Listeners {
 		l := &g.object.Spec.Listeners[i]
 		port := uint32(l.PortMapping.Port)
-		if !b.isPort(g.self, listenerPath(i), l.PortMapping.Port) || slices.Contains(reservedPorts, port) || slices.ContainsFunc(w.Listeners, func(x *mesh.Listener) bool { return x.Port == port }) {
+		if !b.isPort(g.self, listenerPath(i), l.PortMapping.Port) || b.reserved(port) || slices.ContainsFunc(w.Listeners, func(x *mesh.Listener) bool { return x.Port == port }) {
 			continue
 		}
 		out := &mesh.Listener{Port: port, Protocol: mesh.Protocol(l.PortMapping.Protocol), TLS: b.gatewayTLS(g, l.TLS, listenerPath(i)+".tls")}

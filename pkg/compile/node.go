@@ -27,9 +27,6 @@ type node struct {
 	destinations map[uint32]*mesh.Destination
 }
 
-// Ports of the proxy that no application may use. Source: App Mesh controller, sidecar injector.
-var reservedPorts = []uint32{15000, 15001, 15020, 9901}
-
 // compileDestinations decides what each node serves and how its callers reach it.
 func (b *builder) compileDestinations() {
 	b.selectPods()
@@ -49,6 +46,11 @@ func (b *builder) compileDestinations() {
 	}
 }
 
+// reserved is true for ports of the proxy itself; validate reports listeners that have them.
+func (b *builder) reserved(port uint32) bool {
+	return meshv1beta2.ProxyPort(int64(port), b.in.Settings.AdminPort) != ""
+}
+
 func listenerPath(i int) string { return fmt.Sprintf("spec.listeners[%d]", i) }
 
 // compileListener adds one listener unless its port is taken; validate reports that.
@@ -56,7 +58,7 @@ func (b *builder) compileListener(n *node, i int) {
 	l := &n.object.Spec.Listeners[i]
 	port := uint32(l.PortMapping.Port)
 	path := listenerPath(i)
-	if !b.isPort(n.self, path, l.PortMapping.Port) || slices.Contains(reservedPorts, port) ||
+	if !b.isPort(n.self, path, l.PortMapping.Port) || b.reserved(port) ||
 		slices.ContainsFunc(n.listeners, func(x *mesh.Listener) bool { return x.Port == port }) {
 		return
 	}

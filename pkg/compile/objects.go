@@ -108,6 +108,8 @@ type Settings struct {
 	TrustDomain string
 	// BackendGroups lets backend groups have an effect. App Mesh's default is off.
 	BackendGroups bool
+	// AdminPort of Envoy; 0 is the default.
+	AdminPort int64
 	// IPv6Only is set where pods have IPv6 addresses only, and so names get virtual addresses of that family.
 	IPv6Only bool
 	// Offline is set where no admission webhook and no pods exist (files, standalone mode): every workload gets one group

@@ -70,7 +70,7 @@ func takePort(p *mesh.OutboundPort, allowAll bool) {
 }
 
 // ownPorts are the outbound ports that lead back to the proxy itself. Nothing is passed on to them.
-var ownPorts = []uint32{15000, 15001}
+var ownPorts = []uint32{meshv1beta2.PortInbound, meshv1beta2.PortOutbound}
 
 // shareTCP fills in what leads to each TCP service of a port; those to which nothing leads are left out with a problem.
 func (b *builder) shareTCP(n *node, p *mesh.OutboundPort) {

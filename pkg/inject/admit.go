@@ -55,6 +55,7 @@ func Inject(pod *corev1.Pod, t Target, c Config) (*corev1.Pod, Report, error) {
 	}
 	var err error
 	if w.request, err = readAnnotations(pod, c); err == nil {
+		w.warnAboutMistakes()
 		w.config.SidecarImage = cmp.Or(w.request.image, c.SidecarImage)
 		if t.Gateway != nil {
 			err = w.gateway()

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/inject/bootstrap"
 	"github.com/aftermesh/aftermesh/pkg/redirect"
 )
@@ -141,7 +142,7 @@ func Defaults() Config {
 		PreStopDelay:     20 * time.Second,
 		PostStartTimeout: 180 * time.Second,
 		ReadinessPeriod:  10 * time.Second,
-		AdminPort:        9901,
+		AdminPort:        meshv1beta2.PortAdmin,
 		AdminLogFile:     "/tmp/envoy_admin_access.log",
 		IgnoredIPs:       "169.254.169.254",
 		SDSPath:          "/run/spire/sockets/agent.sock",

@@ -218,6 +218,8 @@ func (d *decider) unmatched() Decision {
 	hint := ""
 	if d.target.Node != nil || d.target.Gateway != nil {
 		hint = fmt.Sprintf(" (%s selects the pod but has no meshRef: no Mesh selects its namespace)", d.target)
+	} else {
+		hint = d.nearest()
 	}
 	if reason := d.obstacle(); reason != "" && !(d.mode == enabled && d.annotated) {
 		return d.untouched("%s", reason)
@@ -271,7 +273,7 @@ func selectorWithoutHash(n *meshv1beta2.VirtualNode) *metav1.LabelSelector {
 func (d *decider) obstacle() string { return obstacle(d.pod, d.target.Gateway != nil) }
 
 func obstacle(pod *corev1.Pod, gateway bool) string {
-	if pod.Spec.OS != nil && pod.Spec.OS.Name == windows {
+	if ForWindows(pod) {
 		return "the pod runs on Windows, where there is no sidecar"
 	}
 	if pod.Spec.HostNetwork && !gateway {
@@ -285,6 +287,28 @@ func obstacle(pod *corev1.Pod, gateway bool) string {
 		}
 	}
 	return ""
+}
+
+// ForWindows is true for pods that say that they run on Windows: by spec.os, or by the label that a node must have.
+func ForWindows(pod *corev1.Pod) bool {
+	if pod.Spec.OS != nil {
+		return pod.Spec.OS.Name == windows
+	}
+	return pod.Spec.NodeSelector[corev1.LabelOSStable] == string(windows) || pod.Spec.NodeSelector["beta.kubernetes.io/os"] == string(windows) || mustRunOnWindows(pod.Spec.Affinity)
+}
+
+// mustRunOnWindows is true when all of the alternatives that an affinity leaves are nodes with Windows.
+func mustRunOnWindows(a *corev1.Affinity) bool {
+	if a == nil || a.NodeAffinity == nil || a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+		return false
+	}
+	terms := a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
+	other := slices.ContainsFunc(terms, func(t corev1.NodeSelectorTerm) bool {
+		return !slices.ContainsFunc(t.MatchExpressions, func(r corev1.NodeSelectorRequirement) bool {
+			return r.Key == corev1.LabelOSStable && r.Operator == corev1.NodeSelectorOpIn && slices.Equal(r.Values, []string{string(windows)})
+		})
+	})
+	return len(terms) > 0 && !other
 }
 
 // Exempt is true for pods that get no proxy of ours whatever selects them, because they were told so or because it cannot be.

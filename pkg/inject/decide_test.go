@@ -260,13 +260,60 @@ var decisionCases = []decisionCase{
 	{
 		name:    "a pod without the hash does not wait for Argo",
 		changes: []change{namespace(""), node("stable", matching("app", "front", argoHashLabel, "old"))},
-		outcome: Untouched, unsure: true, reason: "no matching VirtualNode or VirtualGateway found", warning: "outside the mesh",
+		outcome: Untouched, unsure: true, reason: "no matching VirtualNode or VirtualGateway found; the nearest is VirtualNode demo/stable, whose podSelector asks for " +
+			"label rollouts-pod-template-hash=old, which the pod has not", warning: "outside the mesh",
+	},
+	{
+		name: "the nearest node of several is named with what is missing",
+		changes: []change{namespace("enabled"), node("far", matching("app", "front", "a", "1", "b", "2")), node("near", matching("app", "front", "version", "v1")),
+			node("stranger", matching("app", "other"))},
+		outcome: Denied, unsure: true, reason: none + "; the nearest is VirtualNode demo/near, whose podSelector asks for label version=v1, which the pod has not",
+	},
+	{
+		name:    "a label with another value is named with both",
+		changes: []change{namespace("enabled"), labelled("version", "v2"), node("near", matching("app", "front", "version", "v1"))},
+		outcome: Denied, unsure: true, reason: none + "; the nearest is VirtualNode demo/near, whose podSelector asks for label version=v1, and the pod has version=v2",
+	},
+	{
+		name:    "a pod that asks for a node with Windows",
+		changes: []change{namespace(""), onNodes(corev1.LabelOSStable, "windows"), node("a", front)},
+		outcome: Untouched, reason: "the pod runs on Windows, where there is no sidecar", warning: "outside the mesh",
+	},
+	{
+		name:    "a pod that asks for a node with Linux",
+		changes: []change{namespace(""), onNodes(corev1.LabelOSStable, "linux"), node("a", front)},
+		outcome: Injected, reason: "injected as VirtualNode demo/a",
+	},
+	{
+		name:    "a pod whose affinity leaves nodes with Windows only",
+		changes: []change{namespace(""), withAffinity("windows"), node("a", front)},
+		outcome: Untouched, reason: "the pod runs on Windows, where there is no sidecar", warning: "outside the mesh",
+	},
+	{
+		name:    "a pod whose affinity leaves nodes with Linux, too",
+		changes: []change{namespace(""), withAffinity("windows", "linux"), node("a", front)},
+		outcome: Injected, reason: "injected as VirtualNode demo/a",
 	},
 	{
 		name:    "Argo has written the hash",
 		changes: []change{namespace(""), labelled(argoHashLabel, "new"), node("stable", matching("app", "front", argoHashLabel, "new"))},
 		outcome: Injected, reason: "injected as VirtualNode demo/stable",
 	},
+}
+
+func onNodes(label, value string) change {
+	return func(p *corev1.Pod, _ *Objects) { p.Spec.NodeSelector = map[string]string{label: value} }
+}
+
+// withAffinity asks for nodes that run one of the systems.
+func withAffinity(systems ...string) change {
+	return func(p *corev1.Pod, _ *Objects) {
+		p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+			NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{
+				{Key: corev1.LabelOSStable, Operator: corev1.NodeSelectorOpIn, Values: systems},
+			}}},
+		}}}
+	}
 }
 
 func TestDecisions(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 
 const (
 	// probePort is where kubelet and Prometheus ask instead of a port whose listener refuses them. It is not redirected.
-	probePort = 15020
+	probePort = meshv1beta2.PortProbes
 	// healthCheck is what kubelet calls in a gRPC probe; which service it means stands inside the message.
 	healthCheck = "/grpc.health.v1.Health/Check"
 )
@@ -164,7 +164,8 @@ func (p *passage) taken(port uint16) string {
 	if port == p.config.AdminPort {
 		return "the flag envoy-admin-access-port names it"
 	}
-	if slices.Contains(p.capturedPorts(), int(port)) {
+	listens := func(l meshv1beta2.Listener) bool { return l.PortMapping.Port == int64(port) }
+	if slices.Contains(p.capturedPorts(), int(port)) || slices.ContainsFunc(p.target.Node.Spec.Listeners, listens) {
 		return fmt.Sprintf("%s has a listener on it, or annotation %s names it", p.target, meshv1beta2.AnnotationPorts)
 	}
 	if p.owners == nil {

@@ -14,8 +14,8 @@ import (
 
 // Ports that traffic is redirected to. Source: App Mesh; they are fixed.
 const (
-	inboundPort  = 15000
-	outboundPort = 15001
+	inboundPort  = meshv1beta2.PortInbound
+	outboundPort = meshv1beta2.PortOutbound
 )
 
 // defaultIgnoredPorts is App Mesh's value of the variable; the redirect step adds its own fixed ports.
@@ -117,7 +117,7 @@ func listenerPorts(n *meshv1beta2.VirtualNode, c Config) []uint16 {
 	var ports []uint16
 	for _, l := range n.Spec.Listeners {
 		port := uint16(l.PortMapping.Port)
-		if port != inboundPort && port != outboundPort && port != c.AdminPort && !slices.Contains(ports, port) {
+		if meshv1beta2.ProxyPort(int64(port), int64(c.AdminPort)) == "" && !slices.Contains(ports, port) {
 			ports = append(ports, port)
 		}
 	}

@@ -8,9 +8,6 @@ import (
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 )
 
-// proxyPorts are taken within a pod. Source: App Mesh's redirection (15000 in, 15001 out) and Envoy's admin port.
-var proxyPorts = map[int64]string{15000: "inbound traffic", 15001: "outbound traffic", 9901: "Envoy's admin interface"}
-
 // listenerPorts judges the ports of all listeners of an object. inPod says that they are opened within a pod.
 func (j *judge) listenerPorts(listeners *field.Path, ports []int64, inPod bool) {
 	first := map[int64]int{}
@@ -22,7 +19,7 @@ func (j *judge) listenerPorts(listeners *field.Path, ports []int64, inPod bool) 
 			continue
 		}
 		first[port] = i
-		if use := proxyPorts[port]; use != "" && inPod {
+		if use := meshv1beta2.ProxyPort(port, j.rules.AdminPort); use != "" && inPod {
 			j.add("X27", path, port, "port %d is used in the pod for %s, and this listener is not served; choose another port", port, use)
 		}
 	}

@@ -56,6 +56,7 @@ var nodeRows = []row{
 	{"two listeners with one port", "VirtualNode", `{serviceDiscovery: {dns: {hostname: h}}, listeners: [{portMapping: {port: 80, protocol: http}}, {portMapping: {port: 80, protocol: grpc}}]}`,
 		"X3", "spec.listeners[1].portMapping.port", "already that of listener 0"},
 	{"a listener on a port of the proxy", "VirtualNode", `{serviceDiscovery: {dns: {hostname: h}}, listeners: [{portMapping: {port: 15001, protocol: http}}]}`, "X27", "spec.listeners[0].portMapping.port", "outbound traffic"},
+	{"a listener on the port of probes", "VirtualNode", `{serviceDiscovery: {dns: {hostname: h}}, listeners: [{portMapping: {port: 15020, protocol: http}}]}`, "X27", "spec.listeners[0].portMapping.port", "probes of kubelet"},
 }
 
 var serviceRows = []row{

@@ -30,16 +30,25 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s (%s, %s)", f.Message, f.Object, f.Path)
 }
 
+// Rules are the settings of the operator that rules depend on. Its zero value is the defaults.
+type Rules struct {
+	// AdminPort of Envoy; 0 is the default.
+	AdminPort int64
+}
+
+// Object judges obj by the default settings.
+func Object(obj, old meshv1beta2.Object) []Finding { return Rules{}.Object(obj, old) }
+
 // Object judges obj. old is what obj replaces, or nil for a new object and for the view of an object as it stands. Findings
 // come in the order of the fields, changes of immutable fields first. That an object is being deleted makes no difference: it may
 // be served until then.
-func Object(obj, old meshv1beta2.Object) []Finding {
+func (r Rules) Object(obj, old meshv1beta2.Object) []Finding {
 	if old == nil {
-		return judgeObject(obj)
+		return r.judge(obj)
 	}
 	findings := immutable(obj, old)
-	before := judgeObject(old)
-	for _, f := range judgeObject(obj) {
+	before := r.judge(old)
+	for _, f := range r.judge(obj) {
 		same := slices.IndexFunc(before, f.equal)
 		if same < 0 {
 			findings = append(findings, f)
@@ -55,9 +64,9 @@ func (f Finding) equal(other Finding) bool {
 	return f.Rule.ID == other.Rule.ID && reflect.DeepEqual(f.judged, other.judged)
 }
 
-// judgeObject applies every rule that looks at a single state of an object.
-func judgeObject(obj meshv1beta2.Object) []Finding {
-	j := &judge{object: obj}
+// judge applies every rule that looks at a single state of an object.
+func (r Rules) judge(obj meshv1beta2.Object) []Finding {
+	j := &judge{rules: r, object: obj}
 	spec := field.NewPath("spec")
 	j.nameLength(spec)
 	switch o := obj.(type) {
@@ -81,6 +90,7 @@ func judgeObject(obj meshv1beta2.Object) []Finding {
 
 // judge collects the findings of one object.
 type judge struct {
+	rules    Rules
 	object   meshv1beta2.Object
 	findings []Finding
 }

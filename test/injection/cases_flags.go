@@ -28,7 +28,7 @@ var tunedCases = []Case{
 	about("--envoy-admin-access-log-file", "a variable", short{"envoy.env.ENVOY_ADMIN_ACCESS_LOG_FILE": "/tmp/admin.log"}).on(tuned),
 	about("--envoy-admin-access-enable-ipv6", "a variable", short{"envoy.env.ENVOY_ADMIN_ACCESS_ENABLE_IPV6": "true"}).on(tuned),
 	about("--ignored-ips", "a list", short{"proxyinit.env.APPMESH_EGRESS_IGNORED_IP": "10.0.0.0/8,{api}"}).on(tuned),
-	of("egressIgnoredIPs", "beats the flag", "10.1.0.0/16", short{"proxyinit.env.APPMESH_EGRESS_IGNORED_IP": "10.1.0.0/16,{api}"}).on(tuned),
+	of("egressIgnoredIPs", "beats the flag", "10.1.0.0/16", short{"proxyinit.env.APPMESH_EGRESS_IGNORED_IP": "10.1.0.0/16,{api}"}).on(tuned).warns("replaces the default 10.0.0.0/8"),
 	about("--enable-iam-for-service-accounts", "false: no group", short{"fsGroup": "", "status.node": front}).on(tuned),
 	about("--enable-ecr-secret", "a pull secret", short{"pullSecrets": "appmesh-ecr-secret"}).on(tuned),
 	about("--enable-sds", "a socket", short{"volume.appmesh-sds-socket-volume": "host /run/agent.sock"}).on(tuned),
