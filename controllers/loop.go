@@ -22,6 +22,8 @@ type loop struct {
 	pipeline *pipeline.Pipeline
 	log      logr.Logger
 	memory   lifetime.Memory
+	// unresolvable returns the zones of names of ours that the cluster's DNS does not know.
+	unresolvable func() []string
 	// stepped is called after each pass.
 	stepped func(*pipeline.Snapshot)
 }
@@ -71,7 +73,9 @@ func (l *loop) pass() (s *pipeline.Snapshot, err error) {
 			err = fmt.Errorf("memory of accepted objects: panic: %v\n%s", reason, debug.Stack())
 		}
 	}()
-	if s, err = l.pipeline.Try(l.memory.Objects(l.source.Objects())); err == nil {
+	in := l.memory.Objects(l.source.Objects())
+	in.Unresolvable = l.unresolvable()
+	if s, err = l.pipeline.Try(in); err == nil {
 		l.memory.Note(s.Objects, s.Result)
 	}
 	return s, err

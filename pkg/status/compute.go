@@ -131,7 +131,7 @@ func accepted(problems []mesh.Problem) meshv1beta2.Condition {
 		return condition(meshv1beta2.ConditionAccepted, false, p[0].Reason, sentences(p))
 	}
 	if p := pick(problems, mesh.Adjusted); len(p) > 0 {
-		return condition(meshv1beta2.ConditionAccepted, true, meshv1beta2.ReasonAdjusted, sentences(p))
+		return condition(meshv1beta2.ConditionAccepted, true, adjustedReason(p), sentences(p))
 	}
 	return condition(meshv1beta2.ConditionAccepted, true, meshv1beta2.ReasonAccepted, "")
 }
@@ -264,4 +264,14 @@ func sentences(problems []mesh.Problem) string {
 		s = strings.ToValidUTF8(s[:maxMessage], "") + " …"
 	}
 	return s
+}
+
+// adjustedReason is Adjusted, or what is worth a name of its own.
+func adjustedReason(problems []mesh.Problem) string {
+	for _, p := range problems {
+		if p.Reason == meshv1beta2.ReasonNameNotResolvable {
+			return p.Reason
+		}
+	}
+	return meshv1beta2.ReasonAdjusted
 }
