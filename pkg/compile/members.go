@@ -128,7 +128,10 @@ func profileOf(p *Pod) mesh.Profile {
 // the workload's own.
 func (b *builder) group(w *mesh.Workload, p mesh.Profile) string {
 	// A question mark of a name is written otherwise: "a?sds" may be the name of a node.
-	id := strings.NewReplacer("%", "%25", "?", "%3F").Replace(w.ID.String())
+	id := w.ID.String()
+	if strings.ContainsAny(id, "?%") {
+		id = strings.NewReplacer("%", "%25", "?", "%3F").Replace(id)
+	}
 	var extra []string
 	if p.IPv6 {
 		extra = append(extra, map[bool]string{true: "dual", false: "ipv6"}[p.IPv4])
