@@ -321,12 +321,13 @@ func wakeUp(c chan struct{}) {
 
 func (op *operator) serveWebhooks(context.Context, *rest.Config) error {
 	server := op.manager.GetWebhookServer()
+	live := newSparing(op.client)
 	admission.Register(server, admission.Deps{
-		Cache: op.manager.GetClient(), Live: op.client, Families: func() string { return op.Inject.IPFamilies }, ClusterDomain: op.ClusterDomain,
+		Cache: op.manager.GetClient(), Live: live, Families: func() string { return op.Inject.IPFamilies }, ClusterDomain: op.ClusterDomain,
 		Rules: validate.Rules{AdminPort: int64(op.Inject.AdminPort)},
 	})
 	server.Register(injectwebhook.Path, &webhook.Admission{Handler: &injectwebhook.Handler{
-		Cache: op.manager.GetClient(), Live: op.client, Config: func() inject.Config { return op.Inject },
+		Cache: op.manager.GetClient(), Live: live, Config: func() inject.Config { return op.Inject },
 		Leaving: func(n *meshv1beta2.VirtualNode) bool { return lifetime.Leaving(op.source.Objects(), n) },
 	}})
 	return nil

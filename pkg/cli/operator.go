@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -47,6 +48,7 @@ All flags of the App Mesh controller are accepted; those that only made sense wi
 			if err != nil {
 				return err
 			}
+			limitMemory(os.Getenv)
 			return controllers.Run(c.Context(), cfg, opts, log)
 		},
 	}

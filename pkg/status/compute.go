@@ -155,8 +155,8 @@ func programmed(id mesh.Object, problems []mesh.Problem, t tally) meshv1beta2.Co
 	switch {
 	case t.all == 0:
 		return condition(meshv1beta2.ConditionProgrammed, true, meshv1beta2.ReasonNoProxies, "0 of 0 proxies: nothing runs that would use it")
-	case t.rejected != "":
-		return condition(meshv1beta2.ConditionProgrammed, false, meshv1beta2.ReasonProxyRejected, count+"; "+t.rejected)
+	case t.refusal() != "":
+		return condition(meshv1beta2.ConditionProgrammed, false, meshv1beta2.ReasonProxyRejected, count+"; "+t.refusal())
 	case t.there == t.all:
 		return condition(meshv1beta2.ConditionProgrammed, true, meshv1beta2.ReasonProgrammed, count)
 	case t.unknown > 0:
