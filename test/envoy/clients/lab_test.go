@@ -66,6 +66,7 @@ func TestMain(m *testing.M) {
 // lab is the proxies of some manifests.
 type lab struct {
 	t        *testing.T
+	stdout   *os.File
 	snapshot *pipeline.Snapshot
 	admins   map[string]*http.Client
 }
@@ -81,6 +82,12 @@ func onEachEnvoy(t *testing.T, manifests string, test func(t *testing.T, l *lab)
 // start starts a proxy for each node and gateway of the manifests.
 func start(t *testing.T, version, manifests string) *lab {
 	t.Helper()
+	return startWith(t, version, manifests, nil)
+}
+
+// startWith does so with an output for what proxies print; without one a failed test shows it.
+func startWith(t *testing.T, version, manifests string, stdout *os.File) *lab {
+	t.Helper()
 	layout, err := cluster.Find()
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +100,7 @@ func start(t *testing.T, version, manifests string) *lab {
 	if err != nil || len(files.Faults) > 0 {
 		t.Fatal(err, files.Faults)
 	}
-	l := &lab{t: t, snapshot: pipeline.New(nil, time.Now).Step(&files.Objects), admins: map[string]*http.Client{}}
+	l := &lab{t: t, stdout: stdout, snapshot: pipeline.New(nil, time.Now).Step(&files.Objects), admins: map[string]*http.Client{}}
 	for _, p := range l.snapshot.Result.Problems {
 		t.Log(p.Object, p.Path, p.Message)
 	}
@@ -138,7 +145,7 @@ func (l *lab) envoy(binary string, g *mesh.Group) {
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		l.t.Fatal(err)
 	}
-	l.run(name, binary, "-c", file, "--disable-hot-restart", "--log-level", "warning", "--concurrency", "1")
+	l.run(name, binary, "-c", file, "--disable-hot-restart", "--log-level", "warning", "--concurrency", "1", "--file-flush-interval-msec", "100")
 	l.admins[name] = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
@@ -167,6 +174,9 @@ func (l *lab) run(name, program string, args ...string) {
 	})
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, time.Second
+	if l.stdout != nil {
+		cmd.Stdout = l.stdout
+	}
 	if err := cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
