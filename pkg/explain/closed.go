@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -37,4 +38,42 @@ func sharesPort(l *listenerv3.Listener, port uint32) bool {
 		}
 	}
 	return false
+}
+
+// mostNamed is how many names a message lists.
+const mostNamed = 10
+
+// callable lists what the applications of a node may call, for a request that meets none of it.
+func (e *explainer) callable() string {
+	if e.workload.ID.Gateway {
+		return ""
+	}
+	var names []string
+	for _, p := range e.workload.Outbound {
+		for _, s := range slices.Concat(p.HTTP, p.TCP) {
+			names = append(names, fmt.Sprintf("%s:%d", s.Service.Name, p.Port))
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) == 0 {
+		return fmt.Sprintf("; %s has no backends", e.workload.Object)
+	}
+	more := ""
+	if n := len(names) - mostNamed; n > 0 {
+		names, more = names[:mostNamed], fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("; %s may call %s%s", e.workload.Object, strings.Join(names, ", "), more)
+}
+
+// ports names the ports of a gateway, for a request to another one.
+func (e *explainer) ports() string {
+	var ports []string
+	for _, l := range e.workload.Listeners {
+		ports = append(ports, fmt.Sprint(l.Port))
+	}
+	if len(ports) == 0 {
+		return fmt.Sprintf("; %s has no listeners", e.workload.Object)
+	}
+	return fmt.Sprintf("; %s listens on %s", e.workload.Object, strings.Join(ports, ", "))
 }
