@@ -13,10 +13,11 @@ import (
 var methods = strings.Fields("ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE MSEARCH " +
 	"M-SEARCH NOTIFY OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE")
 
-// arrive does what a connection manager does with a request before it looks for a route. A status other than 0 is its answer.
+// arrive does what a connection manager does with a request that it could decode before it looks for a route. A status other than 0 is
+// its answer.
 func arrive(m *hcmv3.HttpConnectionManager, r *Request) (status uint32, why string) {
-	if status, why = decode(m, r); status != 0 {
-		return status, why
+	if r.Host == "" {
+		return 400, "the request names no host"
 	}
 	if status, why = normalizePath(m, r); status != 0 {
 		return status, why
@@ -44,7 +45,7 @@ func arrive(m *hcmv3.HttpConnectionManager, r *Request) (status uint32, why stri
 	return 0, ""
 }
 
-// decode judges what the codec of HTTP/1 refuses.
+// decode judges what the codec of HTTP/1 refuses, before anything knows that a request is gRPC.
 func decode(m *hcmv3.HttpConnectionManager, r *Request) (status uint32, why string) {
 	if r.HTTP2 {
 		return 0, ""
@@ -61,17 +62,38 @@ func decode(m *hcmv3.HttpConnectionManager, r *Request) (status uint32, why stri
 	if !slices.Contains(methods, r.Method) {
 		return 400, fmt.Sprintf("the method %q is unknown", r.Method)
 	}
-	if r.Host == "" {
-		return 400, "the request names no host"
-	}
 	if strings.ContainsFunc(r.Host, func(c rune) bool { return !authorityRune(c) }) {
 		return 400, fmt.Sprintf("the host %q has characters that a host cannot have", r.Host)
 	}
-	if strings.ContainsFunc(r.Path, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
+	if !readable(r.Path) {
 		return 400, fmt.Sprintf("the path %q has characters that must be escaped", r.Path)
+	}
+	if !strings.HasPrefix(r.Path, "/") && (r.Path != "*" || r.Method != "OPTIONS") && r.Method != "CONNECT" {
+		return 400, fmt.Sprintf("the path %q does not begin with a slash", r.Path)
 	}
 	r.dropUpgrades(o.GetIgnoreHttp_11Upgrade())
 	return 0, ""
+}
+
+// grpcStatus is the code by which callers of gRPC learn of an answer of the proxy itself.
+func grpcStatus(status uint32) uint32 {
+	switch status {
+	case 400:
+		return 13
+	case 403:
+		return 7
+	case 404:
+		return 12
+	case 429, 502, 503, 504:
+		return 14
+	default:
+		return 2
+	}
+}
+
+// readable is true for a path of printable ASCII characters.
+func readable(path string) bool {
+	return !strings.ContainsFunc(path, func(c rune) bool { return c <= ' ' || c >= 0x7f })
 }
 
 // authorityRune is true for what may stand in a host: RFC 3986, authority.

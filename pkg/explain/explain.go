@@ -118,15 +118,32 @@ func (e *explainer) hop(l *listenerv3.Listener, r *Request) (*Hop, error) {
 				return h, nil
 			}
 			r.Encrypted = fc.TransportSocket != nil && r.Scheme == "https"
-			if h.Status, h.Outcome = arrive(m, r); h.Status != 0 {
-				h.Outcome = fmt.Sprintf("the proxy itself answers %d: %s", h.Status, h.Outcome)
-				return h, nil
-			}
-			h.RouteConfiguration = m.GetRds().GetRouteConfigName()
-			return h, e.http(h, r)
+			return h, e.request(h, m, r)
 		}
 	}
 	return nil, fmt.Errorf("chain %s has no filter that can be judged", fc.Name)
+}
+
+// request follows a request that a connection manager reads.
+func (e *explainer) request(h *Hop, m *hcmv3.HttpConnectionManager, r *Request) error {
+	status, why := decode(m, r)
+	unread := status != 0
+	if !unread {
+		status, why = arrive(m, r)
+	}
+	if status != 0 {
+		h.Status, h.Outcome = status, fmt.Sprintf("the proxy itself answers %d: %s", status, why)
+	} else {
+		h.RouteConfiguration = m.GetRds().GetRouteConfigName()
+		if err := e.http(h, r); err != nil {
+			return err
+		}
+	}
+	if h.Status != 0 && !unread && isGRPC(r) && r.Method != "CONNECT" {
+		h.GRPCStatus = grpcStatus(h.Status)
+		h.Outcome += fmt.Sprintf(" (grpc-status %d)", h.GRPCStatus)
+	}
+	return nil
 }
 
 func (e *explainer) tcp(h *Hop, t *tcpv3.TcpProxy) error {

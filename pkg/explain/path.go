@@ -26,10 +26,12 @@ func normalizePath(m *hcmv3.HttpConnectionManager, r *Request) (status uint32, w
 			return 400, fmt.Sprintf("the path %q cannot be normalized", r.Path)
 		}
 	}
-	if m.MergeSlashes {
-		for strings.Contains(path, "//") {
-			path = strings.ReplaceAll(path, "//", "/")
+	if m.MergeSlashes && strings.Contains(path, "//") {
+		merged := "/" + strings.Join(strings.FieldsFunc(path, func(c rune) bool { return c == '/' }), "/")
+		if strings.HasSuffix(path, "/") {
+			merged += "/" // also to a path of slashes only, which stays two
 		}
+		path = merged
 	}
 	if r.Path = path; has {
 		r.Path += "?" + query

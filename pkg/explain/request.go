@@ -60,12 +60,14 @@ func NewRequest(method, rawURL string, headers []string) (*Request, error) {
 		if !ok || name == "" {
 			return nil, fmt.Errorf("the header %q is not of the form 'name: value'", h)
 		}
-		r.add(name, value)
+		r.Add(name, value)
 	}
 	return r, nil
 }
 
-func (r *Request) add(name, value string) {
+// Add adds a header; one named host replaces the authority.
+func (r *Request) Add(name, value string) {
+	name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
 	if name == "host" {
 		r.Host = value
 		return

@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,9 +43,12 @@ const (
 	web      = "127.0.3.1"
 )
 
+// proxyGroup is that of proxies: what they send to services is not redirected to them again.
+const proxyGroup = 1337
+
 const rules = `table ip lab {
   chain output { type nat hook output priority -100;
-    ip daddr 127.0.9.1 meta l4proto tcp dnat to 127.0.1.1:15001
+    ip daddr 127.0.9.1 meta l4proto tcp meta skgid != 1337 dnat to 127.0.1.1:15001
     ip daddr 127.0.2.1 tcp dport 8080-8099 dnat to 127.0.2.1:15000
     ip daddr 127.0.3.1 tcp dport 8080-8099 dnat to 127.0.3.1:15000
   }
@@ -104,10 +109,13 @@ func startWith(t *testing.T, version, manifests string, stdout *os.File) *lab {
 	for _, p := range l.snapshot.Result.Problems {
 		t.Log(p.Object, p.Path, p.Message)
 	}
-	for _, g := range l.snapshot.Result.Model.Groups {
+	groups := slices.DeleteFunc(slices.Clone(l.snapshot.Result.Model.Groups), func(g *mesh.Group) bool {
+		return !g.Workload.ID.Gateway && addresses[nameOf(g)] == ""
+	})
+	for _, g := range groups {
 		l.envoy(layout.Envoy(version), g)
 	}
-	for _, g := range l.snapshot.Result.Model.Groups {
+	for _, g := range groups {
 		l.eventually(nameOf(g)+" is ready", func() bool { return strings.Contains(l.admin(nameOf(g), "/ready"), "LIVE") })
 	}
 	return l
@@ -151,13 +159,19 @@ func (l *lab) envoy(binary string, g *mesh.Group) {
 	}}}
 }
 
+// addresses are those of the nodes that have a proxy. Others are applications without one.
+var addresses = map[string]string{"front": front, "back": back, "web": web}
+
 // settle gives the listeners of a node its own address; those of a gateway stay.
 func settle(b *bootstrapv3.Bootstrap, name string) {
-	address := map[string]string{"front": front, "back": back, "web": web}[name]
+	address := addresses[name]
 	if address == "" {
 		return
 	}
 	for _, l := range b.StaticResources.Listeners {
+		if l.Address.GetSocketAddress() == nil {
+			continue
+		}
 		l.Address.GetSocketAddress().Address = address
 		l.AdditionalAddresses = nil
 	}
@@ -173,6 +187,7 @@ func (l *lab) run(name, program string, args ...string) {
 		return said.Write(p)
 	})
 	cmd := exec.Command(program, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Gid: proxyGroup}}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, time.Second
 	if l.stdout != nil {
 		cmd.Stdout = l.stdout
