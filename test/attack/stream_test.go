@@ -12,7 +12,6 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/proto"
 )
 
 // mallory is the address that attackers connect from; honest proxies and the API server connect from 127.0.0.1.
@@ -44,9 +43,8 @@ type stream struct {
 }
 
 // open opens a stream with a token.
-func open(t *testing.T, conn *grpc.ClientConn, token string) (*stream, error) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token))
+func open(ctx context.Context, conn *grpc.ClientConn, token string) (*stream, error) {
+	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token))
 	s, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
 	if err != nil {
 		cancel()
@@ -83,7 +81,7 @@ func (s *stream) next(typeURL string, within time.Duration) (*discoveryv3.DeltaD
 // fetch opens a stream for a pod, subscribes to names of a type (none for everything of a wildcard type) and returns what it gets first.
 func (w *World) fetch(t *testing.T, p pod, typeURL string, names ...string) (*discoveryv3.DeltaDiscoveryResponse, error) {
 	t.Helper()
-	s, err := open(t, w.dial(t, mallory), p.Token)
+	s, err := open(t.Context(), w.dial(t, mallory), p.Token)
 	if err != nil {
 		return nil, err
 	}
@@ -92,20 +90,6 @@ func (w *World) fetch(t *testing.T, p pod, typeURL string, names ...string) (*di
 		return nil, err
 	}
 	return s.next(typeURL, patience)
-}
-
-// resource decodes one resource of a response; it is false when the response does not have it.
-func resource[M proto.Message](t *testing.T, m *discoveryv3.DeltaDiscoveryResponse, name string, into M) (M, bool) {
-	t.Helper()
-	for _, r := range m.GetResources() {
-		if r.GetName() == name {
-			if err := r.GetResource().UnmarshalTo(into); err != nil {
-				t.Fatal(err)
-			}
-			return into, true
-		}
-	}
-	return into, false
 }
 
 // names lists what a response carries.
