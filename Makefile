@@ -89,7 +89,7 @@ fuzz: ## Look for input that breaks something, FUZZTIME=1m for each target; what
 
 .PHONY: attack
 attack: ## The same for a minute each, which is the bar of the project
-	go test -count=1 -timeout 30m -v ./test/attack -each 60s
+	go test -count=1 -timeout 30m -v ./test/attack -each 60s -bar 100ms
 
 .PHONY: lint
 lint: ## Check style and the import arrows

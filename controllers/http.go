@@ -8,6 +8,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -76,7 +77,9 @@ const (
 
 // Start implements webhook.Server.
 func (h *hooks) Start(ctx context.Context) error {
-	const few, waiting, all, patience = 4, 512, 2048, 8 * time.Second
+	// As many as there are processors: answering takes one, and the configuration of proxies must not wait for it.
+	const waiting, all, patience = 512, 2048, 8 * time.Second
+	few := max(2, runtime.GOMAXPROCS(0))
 	const allBytes, sourceBytes, ownBytes = 32 << 20, 12 << 20, 256 << 10
 	turns := &guard.Turns{Count: few, Waiting: waiting, WaitingAll: all, Patience: patience}
 	bodies := &guard.Bodies{Most: reviewBytes, All: allBytes, PerSource: sourceBytes, Own: ownBytes}

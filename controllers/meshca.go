@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	"github.com/aftermesh/aftermesh/pkg/ca"
 	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/identity"
@@ -24,8 +26,12 @@ type signer struct {
 	namespace string
 	log       logr.Logger
 	snapshot  func() *pipeline.Snapshot
-	leaves    func() map[mesh.WorkloadID]compile.KeyPair
-	wake      <-chan struct{}
+	leaves    func() map[mesh.Object]compile.KeyPair
+	// stored are the names of all Secrets with certificates of workloads.
+	stored func() []string
+	// settings are all MeshSettings.
+	settings func() []*meshv1alpha1.MeshSettings
+	wake   <-chan struct{}
 }
 
 // NeedLeaderElection is true: one writer is enough.
@@ -36,8 +42,9 @@ func (s *signer) Start(ctx context.Context) error {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
-		if err := s.check(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			s.log.Error(err, "Certificates of workloads not up to date, trying again")
+		now := time.Now()
+		if err := errors.Join(s.check(ctx, now), s.judgeSettings(ctx, now)); err != nil && ctx.Err() == nil {
+			s.log.Error(err, "Certificates of workloads or their settings not up to date, trying again")
 		}
 		select {
 		case <-ctx.Done():
@@ -53,20 +60,29 @@ func (s *signer) check(ctx context.Context, now time.Time) error {
 	if last == nil {
 		return nil
 	}
-	leaves := s.leaves()
-	if len(last.Result.Certificates) == 0 && len(leaves) == 0 {
+	leaves, stored := s.leaves(), s.stored()
+	if len(last.Result.Certificates) == 0 && len(stored) == 0 {
 		return nil
 	}
 	a, err := s.authority(ctx, now)
 	if err != nil {
 		return err
 	}
+	// One certificate that cannot be made keeps back no other.
+	var failed []error
 	for _, r := range ca.Plan(a, last.Result.Certificates, leaves, now) {
 		if err := s.issue(ctx, a, r, now); err != nil {
-			return err
+			failed = append(failed, err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 	}
-	return s.clean(ctx, last.Result.Certificates, leaves)
+	const shown = 5
+	if n := len(failed); n > shown {
+		failed = append(failed[:shown], fmt.Errorf("and %d more", n-shown))
+	}
+	return errors.Join(append(failed, s.clean(ctx, last.Result.Certificates, stored))...)
 }
 
 // authority returns the root, renewed when its time has come. The renewed one is trusted by proxies before it signs, see package ca.
@@ -102,8 +118,8 @@ func (s *signer) issue(ctx context.Context, a *identity.Authority, r compile.Cer
 		return fmt.Errorf("sign the certificate of %s: %w", r.Object, err)
 	}
 	secret := &corev1.Secret{Type: corev1.SecretTypeTLS, Data: map[string][]byte{corev1.TLSCertKey: k.Chain, corev1.TLSPrivateKeyKey: k.Key}}
-	secret.Name, secret.Namespace = ca.LeafName(r.Workload), s.namespace
-	secret.Labels, secret.Annotations = map[string]string{ca.Label: "workload"}, map[string]string{ca.Annotation: r.Workload.String()}
+	secret.Name, secret.Namespace = ca.LeafName(r.Object), s.namespace
+	secret.Labels, secret.Annotations = map[string]string{ca.Label: "workload"}, map[string]string{ca.Annotation: ca.Owner(r.Object)}
 	err = s.client.Create(ctx, secret)
 	if apierrors.IsAlreadyExists(err) {
 		err = s.client.Update(ctx, secret)
@@ -116,19 +132,19 @@ func (s *signer) issue(ctx context.Context, a *identity.Authority, r compile.Cer
 }
 
 // clean deletes the certificates that nobody needs any more.
-func (s *signer) clean(ctx context.Context, wanted []compile.CertificateRequest, leaves map[mesh.WorkloadID]compile.KeyPair) error {
-	keep := map[mesh.WorkloadID]bool{}
+func (s *signer) clean(ctx context.Context, wanted []compile.CertificateRequest, stored []string) error {
+	keep := map[string]bool{}
 	for _, r := range wanted {
-		keep[r.Workload] = true
+		keep[ca.LeafName(r.Object)] = true
 	}
-	for id := range leaves {
-		if keep[id] {
+	for _, name := range stored {
+		if keep[name] {
 			continue
 		}
 		secret := &corev1.Secret{}
-		secret.Name, secret.Namespace = ca.LeafName(id), s.namespace
+		secret.Name, secret.Namespace = name, s.namespace
 		if err := s.client.Delete(ctx, secret); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("delete the certificate of %s: %w", id, err)
+			return fmt.Errorf("delete the certificate in Secret %s: %w", name, err)
 		}
 	}
 	return nil

@@ -295,7 +295,7 @@ func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
 func (op *operator) signCertificates(context.Context, *rest.Config) error {
 	return op.manager.Add(&signer{
 		client: op.client, namespace: op.Namespace, log: op.log.WithName("ca"),
-		snapshot: op.pipeline.Last, leaves: op.source.Leaves, wake: op.sign,
+		snapshot: op.pipeline.Last, leaves: op.source.Leaves, stored: op.source.LeafSecrets, settings: op.source.Settings, wake: op.sign,
 	})
 }
 

@@ -1,11 +1,13 @@
 package ca
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"hash/fnv"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aftermesh/aftermesh/pkg/compile"
@@ -25,41 +27,54 @@ const (
 	settle = 10 * time.Minute
 )
 
-// Label marks the Secrets of leaves; Annotation of such a Secret holds the node id of the workload.
+// Label marks the Secrets of leaves; Annotation of such a Secret names the node or gateway whose proxies it is for.
 const (
 	Label      = "aftermesh.dev/certificate"
-	Annotation = "aftermesh.dev/workload"
+	Annotation = "aftermesh.dev/owner"
 )
 
-// LeafName returns the name of the Secret with a workload's certificate.
-func LeafName(id mesh.WorkloadID) string {
-	h := fnv.New128a()
-	_, _ = h.Write([]byte(id.String())) // never fails
-	return "aftermesh-leaf-" + hex.EncodeToString(h.Sum(nil))
+// LeafName returns the name of the Secret with the certificate of a node's or gateway's proxies. Two objects never have the same.
+func LeafName(o mesh.Object) string {
+	sum := sha256.Sum256([]byte(Owner(o)))
+	return "aftermesh-leaf-" + hex.EncodeToString(sum[:])
+}
+
+// Owner writes an object as Annotation does: <kind>/<namespace>/<name>, none of which contains a slash.
+func Owner(o mesh.Object) string { return o.Kind + "/" + o.Namespace + "/" + o.Name }
+
+// OwnerOf returns the object that a Secret with the given name and annotation belongs to. It is false unless the name is that of the
+// object's Secret, so that a Secret which was written for another one is never used.
+func OwnerOf(name, annotation string) (mesh.Object, bool) {
+	parts := strings.Split(annotation, "/")
+	if len(parts) != 3 {
+		return mesh.Object{}, false
+	}
+	o := mesh.Object{Kind: parts[0], Namespace: parts[1], Name: parts[2]}
+	return o, LeafName(o) == name
 }
 
 // Plan returns the requests whose certificate must be made now: it is missing or unusable, it is not good for the names that are
 // wanted, its time has come, or it is of a root that is not in use any more.
-func Plan(a *identity.Authority, requests []compile.CertificateRequest, leaves map[mesh.WorkloadID]compile.KeyPair, now time.Time) []compile.CertificateRequest {
+func Plan(a *identity.Authority, requests []compile.CertificateRequest, leaves map[mesh.Object]compile.KeyPair, now time.Time) []compile.CertificateRequest {
 	var out []compile.CertificateRequest
 	young := now.Before(a.Certificate.NotBefore.Add(settle)) && a.Previous != nil
 	for _, r := range requests {
-		leaf := parse(leaves[r.Workload].Chain)
+		leaf := parse(leaves[r.Object].Chain)
 		switch {
 		case leaf == nil, now.After(leaf.NotAfter), !slices.Equal(leaf.DNSNames, r.DNS):
 			out = append(out, r)
 		case young: // the old root is still trusted everywhere
-		case now.After(renewal(leaf, r.Workload)), leaf.CheckSignatureFrom(a.Certificate) != nil:
+		case now.After(renewal(leaf, r.Object)), leaf.CheckSignatureFrom(a.Certificate) != nil:
 			out = append(out, r)
 		}
 	}
 	return out
 }
 
-// renewal is between 50 and 70 % of a leaf's life, another time for each workload.
-func renewal(leaf *x509.Certificate, id mesh.WorkloadID) time.Time {
+// renewal is between 50 and 70 % of a leaf's life, another time for each owner.
+func renewal(leaf *x509.Certificate, o mesh.Object) time.Time {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(id.String())) // never fails
+	_, _ = h.Write([]byte(Owner(o))) // never fails
 	life := leaf.NotAfter.Sub(leaf.NotBefore)
 	return leaf.NotBefore.Add(life/2 + life*time.Duration(h.Sum32()%200)/1000)
 }
@@ -76,8 +91,8 @@ func parse(chain []byte) *x509.Certificate {
 	return c
 }
 
-// Issue signs a certificate for the names of a request.
+// Issue signs a certificate for the names of a request. It is good for servers only: nobody can show it as a caller.
 func Issue(a *identity.Authority, r compile.CertificateRequest, now time.Time) (compile.KeyPair, error) {
-	chain, key, err := a.Leaf(identity.Names{DNS: r.DNS}, now, LeafLife)
+	chain, key, err := a.ServerLeaf(identity.Names{DNS: r.DNS}, now, LeafLife)
 	return compile.KeyPair{Chain: chain, Key: key}, err
 }

@@ -22,20 +22,20 @@ func authority(t *testing.T, now time.Time) *identity.Authority {
 	return a
 }
 
-func issue(t *testing.T, a *identity.Authority, r compile.CertificateRequest, now time.Time) map[mesh.WorkloadID]compile.KeyPair {
+func issue(t *testing.T, a *identity.Authority, r compile.CertificateRequest, now time.Time) map[mesh.Object]compile.KeyPair {
 	t.Helper()
 	k, err := Issue(a, r, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[mesh.WorkloadID]compile.KeyPair{r.Workload: k}
+	return map[mesh.Object]compile.KeyPair{r.Object: k}
 }
 
-var request = compile.CertificateRequest{Workload: mesh.WorkloadID{Mesh: "demo", Name: "color"}, DNS: []string{"a.demo", "color.demo"}}
+var request = compile.CertificateRequest{Object: mesh.Object{Kind: "VirtualNode", Namespace: "demo", Name: "color"}, DNS: []string{"a.demo", "color.demo"}}
 
 func TestALeafIsGoodForItsNamesUnderTheRoot(t *testing.T) {
 	a := authority(t, start)
-	k := issue(t, a, request, start)[request.Workload]
+	k := issue(t, a, request, start)[request.Object]
 	pair, err := tls.X509KeyPair(k.Chain, k.Key)
 	if err != nil {
 		t.Fatal(err)
@@ -64,12 +64,12 @@ func TestWhenALeafIsMadeAnew(t *testing.T) {
 	for _, c := range []struct {
 		what   string
 		root   *identity.Authority
-		leaves map[mesh.WorkloadID]compile.KeyPair
+		leaves map[mesh.Object]compile.KeyPair
 		at     time.Duration
 		want   int
 	}{
 		{"there is none", old, nil, 0, 1},
-		{"it cannot be read", old, map[mesh.WorkloadID]compile.KeyPair{request.Workload: {Chain: []byte("junk")}}, 0, 1},
+		{"it cannot be read", old, map[mesh.Object]compile.KeyPair{request.Object: {Chain: []byte("junk")}}, 0, 1},
 		{"it is new", old, issue(t, old, request, start), time.Hour, 0},
 		{"half of its life is not over", old, issue(t, old, request, start), 11 * time.Hour, 0},
 		{"70 % of its life are over", old, issue(t, old, request, start), 17 * time.Hour, 1},
@@ -86,10 +86,54 @@ func TestWhenALeafIsMadeAnew(t *testing.T) {
 }
 
 func TestNamesOfSecretsAreDistinctAndValid(t *testing.T) {
-	gateway := request.Workload
-	gateway.Gateway = true
-	x, y := LeafName(request.Workload), LeafName(gateway)
-	if x == y || len(x) > 63 {
+	gateway := request.Object
+	gateway.Kind = "VirtualGateway"
+	x, y := LeafName(request.Object), LeafName(gateway)
+	if x == y || len(x) > 253 {
 		t.Errorf("names are %q and %q", x, y)
+	}
+}
+
+// TestALeafIsNoClients asks a root for a leaf as a caller would show it.
+func TestALeafIsNoClients(t *testing.T) {
+	a := authority(t, start)
+	k := issue(t, a, request, start)[request.Object]
+	pair, err := tls.X509KeyPair(k.Chain, k.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(a.Bundle())
+	verify := func(usage x509.ExtKeyUsage) error {
+		_, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: request.DNS[0], Roots: pool, CurrentTime: start.Add(time.Hour), KeyUsages: []x509.ExtKeyUsage{usage}})
+		return err
+	}
+	if err := verify(x509.ExtKeyUsageServerAuth); err != nil {
+		t.Errorf("as a server's: %v", err)
+	}
+	if verify(x509.ExtKeyUsageClientAuth) == nil {
+		t.Error("it is good as a client's")
+	}
+	if cn := pair.Leaf.Subject.CommonName; cn != "" {
+		t.Errorf("its common name is %q", cn)
+	}
+}
+
+// TestASecretIsUsedForItsOwnerOnly reads Secrets of which name, owner or both belong to another.
+func TestASecretIsUsedForItsOwnerOnly(t *testing.T) {
+	bank := mesh.Object{Kind: "VirtualNode", Namespace: "bank", Name: "pay"}
+	if o, ok := OwnerOf(LeafName(bank), Owner(bank)); !ok || o != bank {
+		t.Errorf("its own gives %v %v", o, ok)
+	}
+	for _, annotation := range []string{"", "VirtualNode/evil/pay", "VirtualNode/bank/pay/", "virtualnode/bank/pay", "mesh/m/virtualNode/pay_bank", "VirtualGateway/bank/pay", "/VirtualNode/bank/pay"} {
+		if o, ok := OwnerOf(LeafName(bank), annotation); ok {
+			t.Errorf("the owner %q is taken for %v", annotation, o)
+		}
+	}
+	// What another order of the same letters gives must not be the same Secret.
+	for _, o := range []mesh.Object{{Kind: "VirtualNode", Namespace: "bankp", Name: "ay"}, {Kind: "VirtualNode", Namespace: "ban", Name: "kpay"}, {Kind: "VirtualNodebank", Name: "pay"}} {
+		if LeafName(o) == LeafName(bank) {
+			t.Errorf("%v has the Secret of %v", o, bank)
+		}
 	}
 }

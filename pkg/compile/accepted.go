@@ -52,7 +52,7 @@ func (c *Compiler) keepAccepted(in *Objects, r *Result) *Result {
 func both(current, served []CertificateRequest) []CertificateRequest {
 	out := slices.Clone(served)
 	for _, r := range current {
-		i := slices.IndexFunc(out, func(x CertificateRequest) bool { return x.Workload == r.Workload })
+		i := slices.IndexFunc(out, func(x CertificateRequest) bool { return x.Object == r.Object })
 		if i < 0 {
 			out = append(out, r)
 			continue

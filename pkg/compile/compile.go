@@ -77,6 +77,7 @@ func (c *Compiler) pass(in *Objects) *Result {
 	b.compiler = c
 	c.judge(b)
 	b.indexMeshes()
+	b.useSettings()
 	b.joinMeshes()
 	b.resolveNames()
 	b.compileDestinations()
@@ -176,8 +177,8 @@ type builder struct {
 	policies    policies
 	outside     []Outsider
 	refused     []Refused
-	// issued are the listener certificates that the mesh's own authority stands in for, by workload.
-	issued map[mesh.WorkloadID]mesh.Object
+	// issued are the listener certificates that the mesh's own authority stands in for, by node or gateway.
+	issued map[mesh.Object]bool
 	// alike are the meshes in which two services may stand for one host.
 	alike map[*meshInfo]bool
 
@@ -208,7 +209,7 @@ func newBuilder(in *Objects) *builder {
 		virtualOf:   make(map[nameKey]*virtualService, len(in.VirtualServices)),
 		groups:      map[string]*mesh.Group{},
 		members:     make(map[string]string, len(in.Pods)),
-		issued:      map[mesh.WorkloadID]mesh.Object{},
+		issued:      map[mesh.Object]bool{},
 	}
 	for _, n := range in.Namespaces {
 		b.labels[n.Name] = n.Labels
@@ -238,10 +239,11 @@ func (b *builder) seal() *Result {
 	}
 	slices.SortFunc(m.Groups, func(x, y *mesh.Group) int { return cmp.Compare(x.ID, y.ID) })
 	slices.SortFunc(m.Proxies, func(x, y mesh.Proxy) int { return cmp.Compare(x.ID, y.ID) })
+	certificates := b.certificateRequests()
 	slices.SortFunc(b.problems, mesh.Problem.Compare)
 	slices.SortFunc(b.refused, func(x, y Refused) int { return comparePods(x.Pod, y.Pod) })
 	return &Result{
-		Model: m, Problems: slices.Compact(b.problems), Names: b.names, Certificates: b.certificateRequests(), Outside: b.outside, Refused: b.refused,
+		Model: m, Problems: slices.Compact(b.problems), Names: b.names, Certificates: certificates, Outside: b.outside, Refused: b.refused,
 	}
 }
 

@@ -29,7 +29,8 @@ func (b *builder) compileGateways() {
 		w := &mesh.Workload{
 			ID: mesh.WorkloadID{Mesh: g.mesh.name, Gateway: true, Name: g.name}, Object: g.self,
 			IPPreference: g.mesh.pref, AccessLog: b.accessLog(g.self, g.object.Spec.Logging),
-			Gateway: &mesh.Gateway{Protocol: mesh.HTTP},
+			HTTP:    g.mesh.http,
+			Gateway: &mesh.Gateway{Protocol: mesh.HTTP, TrustedHops: g.mesh.trustedHops},
 		}
 		b.gatewayListeners(g, w)
 		in := entering{b: b, g: g, w: w, policy: b.defaultPolicy(g.self, g.mesh, g.object.Spec.BackendDefaults)}
@@ -50,7 +51,7 @@ func (b *builder) gatewayListeners(g *gateway, w *mesh.Workload) {
 		if !b.isPort(g.self, listenerPath(i), l.PortMapping.Port) || slices.Contains(reservedPorts, port) || slices.ContainsFunc(w.Listeners, func(x *mesh.Listener) bool { return x.Port == port }) {
 			continue
 		}
-		out := &mesh.Listener{Port: port, Protocol: mesh.Protocol(l.PortMapping.Protocol), TLS: b.gatewayTLS(g, w.ID, l.TLS, listenerPath(i)+".tls")}
+		out := &mesh.Listener{Port: port, Protocol: mesh.Protocol(l.PortMapping.Protocol), TLS: b.gatewayTLS(g, l.TLS, listenerPath(i)+".tls")}
 		if p := l.ConnectionPool; p != nil {
 			out.Pool = httpPool(l.PortMapping.Protocol, p.HTTP, p.HTTP2, p.GRPC)
 		}

@@ -122,9 +122,9 @@ func (b *builder) hostname(d *decodedGatewayRoute, h *meshv1beta2.HostnameMatch)
 	}
 	d.host = hostPattern{exact: strings.ToLower(value(h.Exact)), suffix: strings.TrimPrefix(strings.ToLower(value(h.Suffix)), "*")}
 	for _, name := range []string{d.host.exact, d.host.suffix} {
-		if strings.ContainsAny(name, "*/") || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		if strings.ContainsAny(name, "*/") || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 			b.problem(mesh.Problem{Object: d.self, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonInvalidConfiguration, Path: "spec." + d.field + ".match.hostname",
-				Message: fmt.Sprintf("the route is left out: %q is not a host name or the end of one; write the name in exact, or its end in suffix, without a wildcard or a slash", name)})
+				Message: fmt.Sprintf("the route is left out: %q is not a host name or the end of one; write the name in exact, or its end in suffix, without a wildcard or a slash and in its ASCII form", name)})
 			return false
 		}
 	}

@@ -1,8 +1,8 @@
 package compile
 
 import (
-	"cmp"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -20,14 +20,14 @@ type secrets struct {
 
 // server decides how a listener encrypts. Without a certificate a strict listener refuses everybody and a permissive one serves
 // clear text only.
-func (s secrets) server(id mesh.WorkloadID, mode meshv1beta2.TLSMode, c *meshv1beta2.ListenerTLSCertificate, v *meshv1beta2.TLSValidation) *mesh.ServerTLS {
+func (s secrets) server(mode meshv1beta2.TLSMode, c *meshv1beta2.ListenerTLSCertificate, v *meshv1beta2.TLSValidation) *mesh.ServerTLS {
 	if mode != meshv1beta2.TLSModeStrict && mode != meshv1beta2.TLSModePermissive {
 		return nil
 	}
 	out := &mesh.ServerTLS{Permissive: mode == meshv1beta2.TLSModePermissive}
 	var ok bool
 	if c.ACM != nil && c.File == nil && c.SDS == nil {
-		out.Certificate, ok = s.issued(id, c.ACM.CertificateARN)
+		out.Certificate, ok = s.issued(c.ACM.CertificateARN)
 	} else {
 		out.Certificate, ok = s.certificate(c.File, c.SDS)
 	}
@@ -43,9 +43,26 @@ func (s secrets) server(id mesh.WorkloadID, mode meshv1beta2.TLSMode, c *meshv1b
 	return out
 }
 
+// Names under which proxies ask us for material. Every user text stands behind a prefix of its own, and what stands for an ARN is named
+// for where its content comes from: equal names have equal content, whoever wrote the ARNs.
+const (
+	// unavailableName is that of material that nobody has.
+	unavailableName   = "unavailable"
+	certificatePrefix = "certificate:"
+	trustPrefix       = "trust:"
+	sdsPrefix         = "sds:"
+	sdsTrustPrefix    = "sds-trust:"
+	// fromAuthority and fromNowhere are the origins that are no Secret.
+	fromAuthority = "authority"
+	fromNowhere   = "none"
+)
+
+// fromSecret is the origin of what MeshSettings map to a Secret.
+func fromSecret(name string) string { return "secret/" + url.PathEscape(name) }
+
 // unavailable is material that nobody has: what needs it fails closed.
 func (s secrets) unavailable() mesh.Material {
-	return mesh.Material{Secret: mesh.NewSecret("unavailable", nil, nil)}
+	return mesh.Material{Secret: mesh.NewSecret(unavailableName, nil, nil)}
 }
 
 // certificate finds a certificate with its key. It is false when not exactly one source is given, which validate reports.
@@ -54,8 +71,8 @@ func (s secrets) certificate(f *meshv1beta2.FileCertificate, sds *meshv1beta2.SD
 	case f != nil && sds == nil:
 		return mesh.Material{Chain: f.CertificateChain, Key: f.PrivateKey}, true
 	case sds != nil && f == nil:
-		k, _ := s.mapped(sds.SecretName)
-		return mesh.Material{SDS: sds.SecretName, Secret: mesh.NewSecret(sds.SecretName, k.Chain, k.Key)}, true
+		m, _ := s.b.mapped(s.mesh, s.owner.Namespace, sds.SecretName)
+		return mesh.Material{SDS: sds.SecretName, Secret: mesh.NewSecret(sdsPrefix+sds.SecretName, m.Chain, m.Key)}, true
 	default:
 		return mesh.Material{}, false
 	}
@@ -67,19 +84,21 @@ func (s secrets) trust(t *meshv1beta2.TLSTrust) mesh.Material {
 	case t.File != nil && t.SDS == nil && t.ACM == nil:
 		return mesh.Material{Chain: t.File.CertificateChain}
 	case t.SDS != nil && t.File == nil && t.ACM == nil:
-		k, _ := s.mapped(t.SDS.SecretName)
-		return mesh.Material{SDS: t.SDS.SecretName, Secret: mesh.NewSecret(t.SDS.SecretName, k.Trust, nil)}
+		m, _ := s.b.mapped(s.mesh, s.owner.Namespace, t.SDS.SecretName)
+		return mesh.Material{SDS: t.SDS.SecretName, Secret: mesh.NewSecret(sdsTrustPrefix+t.SDS.SecretName, m.Trust, nil)}
 	case t.ACM != nil && t.File == nil && t.SDS == nil && len(t.ACM.CertificateAuthorityARNs) > 0:
 		arns := t.ACM.CertificateAuthorityARNs
 		for _, arn := range arns {
-			switch k, known := s.mapped(arn); {
-			case !known:
+			switch m, found := s.b.mapped(s.mesh, s.owner.Namespace, arn); {
+			case found == unmapped:
 				s.standsIn(".validation.trust.acm", arn)
-			case k.Trust == nil:
+			case found == withheld:
+				s.withheld(".validation.trust.acm", arn)
+			case m.Trust == nil:
 				s.missing(".validation.trust.acm", fmt.Sprintf("MeshSettings %q map %s to a Secret that does not exist or has no ca.crt", s.mesh.object.Name, arn))
 			}
 		}
-		secret := s.b.acmTrust(s.mesh, arns...)
+		secret := s.b.acmTrust(s.mesh, s.owner.Namespace, arns...)
 		if s.b.in.Certificates.Root == nil && !s.b.in.Settings.Offline {
 			s.missing(".validation.trust.acm", "the authority of the mesh is not ready")
 		}
@@ -89,29 +108,57 @@ func (s secrets) trust(t *meshv1beta2.TLSTrust) mesh.Material {
 	}
 }
 
-// mapped returns the content of the Secret that MeshSettings map a name to; it is empty when the Secret lacks it.
-func (s secrets) mapped(name string) (KeyPair, bool) {
-	k, known := s.b.in.Certificates.Mapped[Mapping{s.mesh.object.Name, name}]
-	return k, known
+// mapping says what MeshSettings have for a name.
+type mapping int
+
+const (
+	// unmapped names stand in no entry; withheld ones stand in entries for other namespaces only.
+	unmapped mapping = iota
+	withheld
+	mapped
+)
+
+// mapped returns the first entry for a name that objects of the namespace may use. The entry is empty when its Secret lacks what it should
+// have.
+func (b *builder) mapped(m *meshInfo, namespace, name string) (MappedSecret, mapping) {
+	entries := b.in.Certificates.Mapped[Mapping{m.object.Name, name}]
+	for _, e := range entries {
+		if slices.Contains(e.Namespaces, namespace) || slices.Contains(e.Namespaces, "*") {
+			return e, mapped
+		}
+	}
+	if len(entries) > 0 {
+		return MappedSecret{}, withheld
+	}
+	return MappedSecret{}, unmapped
 }
 
 // issued finds what stands in for a certificate of AWS: what MeshSettings map the ARN to, else one of the mesh's own authority.
-func (s secrets) issued(id mesh.WorkloadID, arn string) (mesh.Material, bool) {
-	if k, known := s.mapped(arn); known {
-		if k.Chain == nil || k.Key == nil {
-			s.missing(".certificate.acm", fmt.Sprintf("MeshSettings %q map %s to a Secret that does not exist or lacks tls.crt or tls.key", s.mesh.object.Name, arn))
-			return mesh.Material{}, false
-		}
-		return mesh.Material{Secret: mesh.NewSecret("acm:"+arn, k.Chain, k.Key)}, true
+func (s secrets) issued(arn string) (mesh.Material, bool) {
+	switch m, found := s.b.mapped(s.mesh, s.owner.Namespace, arn); {
+	case found == withheld:
+		s.withheld(".certificate.acm", arn)
+		return mesh.Material{}, false
+	case found == mapped && (m.Chain == nil || m.Key == nil):
+		s.missing(".certificate.acm", fmt.Sprintf("MeshSettings %q map %s to a Secret that does not exist or lacks tls.crt or tls.key", s.mesh.object.Name, arn))
+		return mesh.Material{}, false
+	case found == mapped:
+		return mesh.Material{Secret: mesh.NewSecret(certificatePrefix+fromSecret(m.Secret), m.Chain, m.Key)}, true
 	}
-	s.b.issued[id] = s.owner
+	s.b.issued[s.owner] = true
 	s.standsIn(".certificate.acm", arn)
-	leaf := s.b.in.Certificates.Leaves[id]
+	leaf := s.b.in.Certificates.Leaves[s.owner]
 	if leaf.Chain == nil && !s.b.in.Settings.Offline {
 		s.missing(".certificate.acm", "the authority of the mesh has not issued the certificate yet")
 		return mesh.Material{}, false
 	}
-	return mesh.Material{Secret: mesh.NewSecret("acm:"+arn, leaf.Chain, leaf.Key)}, true
+	return mesh.Material{Secret: mesh.NewSecret(certificatePrefix+fromAuthority, leaf.Chain, leaf.Key)}, true
+}
+
+// withheld reports a name that MeshSettings map for other namespaces only. Nothing stands in for it: the administrator has said who may
+// have it.
+func (s secrets) withheld(path, name string) {
+	s.missing(path, fmt.Sprintf("no entry of MeshSettings %q for %s lists namespace %q; add it to the entry's namespaces", s.mesh.object.Name, name, s.owner.Namespace))
 }
 
 func (s secrets) standsIn(path, arn string) {
@@ -124,78 +171,22 @@ func (s secrets) missing(path, why string) {
 		Path: s.path + path, Message: why + "; connections that need it fail until then"})
 }
 
-// acmTrust is what stands in for authorities of AWS: what MeshSettings map an ARN to, else the mesh's own authority.
-func (b *builder) acmTrust(m *meshInfo, arns ...string) *mesh.Secret {
-	var bundle [][]byte
-	for _, arn := range arns {
-		trust := b.in.Certificates.Root
-		if k, known := b.in.Certificates.Mapped[Mapping{m.object.Name, arn}]; known {
-			trust = k.Trust // none at all if the Secret lacks it: nobody is trusted in its place
-		}
-		if !slices.ContainsFunc(bundle, func(x []byte) bool { return string(x) == string(trust) }) {
-			bundle = append(bundle, trust)
-		}
-	}
+// acmTrust is what stands in for authorities of AWS that an object of the namespace names: what MeshSettings map an ARN to, else the mesh's
+// own authority.
+func (b *builder) acmTrust(m *meshInfo, namespace string, arns ...string) *mesh.Secret {
+	var origins []string
 	var all []byte
-	for _, part := range bundle {
-		all = append(all, part...)
-	}
-	return mesh.NewSecret("acmca:"+strings.Join(arns, ","), all, nil)
-}
-
-// certificateRequests says what the mesh's authority should issue: certificates good for the names under which callers look for
-// a workload.
-func (b *builder) certificateRequests() []CertificateRequest {
-	if len(b.issued) == 0 {
-		return nil
-	}
-	provided := map[mesh.Object][]string{}
-	for _, v := range b.virtuals {
-		for _, p := range v.service.Ports {
-			for _, r := range p.Routes {
-				for _, t := range r.Targets {
-					if t.Destination != nil {
-						provided[t.Destination.Object] = append(provided[t.Destination.Object], v.service.Name)
-					}
-				}
-			}
+	for _, arn := range arns {
+		origin, trust := fromAuthority, b.in.Certificates.Root
+		switch e, found := b.mapped(m, namespace, arn); found {
+		case withheld:
+			origin, trust = fromNowhere, nil
+		case mapped:
+			origin, trust = fromSecret(e.Secret), e.Trust // none at all if the Secret lacks it: nobody is trusted in its place
+		}
+		if !slices.Contains(origins, origin) {
+			origins, all = append(origins, origin), append(all, trust...)
 		}
 	}
-	var out []CertificateRequest
-	for id, o := range b.issued {
-		r := CertificateRequest{Workload: id, Object: o, DNS: provided[o]}
-		if id.Gateway {
-			r.DNS = b.gatewayHostnames(o)
-		} else if n := b.nodeByName[nameKey{id.Mesh, id.Name}]; n != nil {
-			r.DNS = append(r.DNS, discoveryNames(discoveryName(n.object.Spec.ServiceDiscovery))...)
-			r.DNS = append(r.DNS, fmt.Sprintf("%s.%s.vn.%s", o.Name, o.Namespace, cmp.Or(b.in.Settings.TrustDomain, defaultClusterDomain)))
-		}
-		r.DNS = slices.DeleteFunc(r.DNS, func(name string) bool { return serverName(name) == "" || strings.Contains(name, ":") })
-		slices.Sort(r.DNS)
-		r.DNS = slices.Compact(r.DNS)
-		out = append(out, r)
-	}
-	slices.SortFunc(out, func(x, y CertificateRequest) int { return x.Object.Compare(y.Object) })
-	return out
-}
-
-// gatewayHostnames are the hosts that a gateway's routes name, and its own name.
-func (b *builder) gatewayHostnames(o mesh.Object) []string {
-	out := []string{o.Name + "." + o.Namespace + ".vg." + cmp.Or(b.in.Settings.TrustDomain, defaultClusterDomain)}
-	for _, g := range b.gateways {
-		if g.self != o {
-			continue
-		}
-		for _, r := range g.routes {
-			for _, h := range []*meshv1beta2.HTTPGatewayRoute{r.Spec.HTTPRoute, r.Spec.HTTP2Route} {
-				if h != nil && h.Match.Hostname != nil && h.Match.Hostname.Exact != nil {
-					out = append(out, strings.ToLower(*h.Match.Hostname.Exact))
-				}
-			}
-			if h := r.Spec.GRPCRoute; h != nil && h.Match.Hostname != nil && h.Match.Hostname.Exact != nil {
-				out = append(out, strings.ToLower(*h.Match.Hostname.Exact))
-			}
-		}
-	}
-	return out
+	return mesh.NewSecret(trustPrefix+strings.Join(origins, ","), all, nil)
 }

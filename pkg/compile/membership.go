@@ -20,6 +20,10 @@ type meshInfo struct {
 	usable   bool
 	allowAll bool
 	pref     mesh.IPPreference
+	// What MeshSettings say.
+	http        mesh.HTTPOptions
+	trustedHops uint32
+	keepAlive   *mesh.KeepAlive
 }
 
 // indexMeshes finds the usable meshes, oldest first.

@@ -159,6 +159,7 @@ func (b *builder) compileDestination(n *node, l *meshv1beta2.Listener) {
 	d := &mesh.Destination{
 		Cluster: fmt.Sprintf("cds_egress_%s_%s_%s_%d", n.mesh.name, n.name, proto, port),
 		Object:  n.self, Port: port, Protocol: proto, IPPreference: n.mesh.pref,
+		HTTP: n.mesh.http, KeepAlive: n.mesh.keepAlive,
 	}
 	if !b.discover(n, d) {
 		return

@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
@@ -33,6 +34,9 @@ type Objects struct {
 	// They remain its endpoints while it has no other. Whoever fills it in bounds the time.
 	Grace map[types.NamespacedName][]string
 
+	// MeshSettings belong to the Mesh objects of the same names.
+	MeshSettings []*meshv1alpha1.MeshSettings
+
 	// Certificates is the TLS material that the control plane delivers itself.
 	Certificates Certificates
 
@@ -44,10 +48,18 @@ type Certificates struct {
 	// Root is the PEM of the authority of the mesh: its root, and the one before while that is still in use. Empty where there
 	// is no authority, as with files.
 	Root []byte
-	// Leaves are what the authority issued, by workload.
-	Leaves map[mesh.WorkloadID]KeyPair
-	// Mapped is what MeshSettings say, by mesh and by ARN or SDS name.
-	Mapped map[Mapping]KeyPair
+	// Leaves are what the authority issued, by the node or gateway whose proxies they are for.
+	Leaves map[mesh.Object]KeyPair
+	// Mapped is what MeshSettings say, by mesh and by ARN or SDS name: the entries in their order.
+	Mapped map[Mapping][]MappedSecret
+}
+
+// MappedSecret is one entry of MeshSettings: a Secret of the operator's namespace, what it holds, and the namespaces whose nodes and
+// gateways may use it; "*" stands for all.
+type MappedSecret struct {
+	Secret     string
+	Namespaces []string
+	KeyPair
 }
 
 // Mapping is the key of an entry of MeshSettings: the name of the Mesh object, and the ARN or SDS name.
@@ -58,8 +70,8 @@ type KeyPair struct{ Chain, Key, Trust []byte }
 
 // CertificateRequest asks the mesh's authority for a certificate.
 type CertificateRequest struct {
-	Workload mesh.WorkloadID
-	Object   mesh.Object
+	// Object is the node or gateway.
+	Object mesh.Object
 	// DNS are the names that the certificate is good for, sorted.
 	DNS []string
 }

@@ -26,16 +26,16 @@ func (b *builder) nodeTLS(n *node, l *meshv1beta2.Listener, path string) *mesh.S
 			Message: "with PERMISSIVE the proxy waits for the client's first bytes, up to 15 s, to tell TLS from clear text: protocols in which the server speaks first start late; use STRICT or DISABLED for them"})
 	}
 	s := secrets{b: b, owner: n.self, mesh: n.mesh, path: path}
-	return s.server(mesh.WorkloadID{Mesh: n.mesh.name, Name: n.name}, l.TLS.Mode, &l.TLS.Certificate, v)
+	return s.server(l.TLS.Mode, &l.TLS.Certificate, v)
 }
 
 // gatewayTLS decides how a gateway's listener encrypts; nil for clear text.
-func (b *builder) gatewayTLS(g *gateway, id mesh.WorkloadID, t *meshv1beta2.VirtualGatewayListenerTLS, path string) *mesh.ServerTLS {
+func (b *builder) gatewayTLS(g *gateway, t *meshv1beta2.VirtualGatewayListenerTLS, path string) *mesh.ServerTLS {
 	if t == nil {
 		return nil
 	}
 	s := secrets{b: b, owner: g.self, mesh: g.mesh, path: path}
-	return s.server(id, t.Mode, &t.Certificate, t.Validation)
+	return s.server(t.Mode, &t.Certificate, t.Validation)
 }
 
 // unaskedTLS is how callers without a policy reach a listener: as it demands, and without a look at its certificate unless that
@@ -50,7 +50,7 @@ func (b *builder) unaskedTLS(n *node, l *meshv1beta2.Listener, d *mesh.Destinati
 	}
 	out := &mesh.ClientTLS{ServerName: serverName(d.HealthHost)}
 	if acm := l.TLS.Certificate.ACM; acm != nil {
-		source := mesh.Material{Secret: b.acmTrust(n.mesh, acm.CertificateARN)}
+		source := mesh.Material{Secret: b.acmTrust(n.mesh, n.self.Namespace, acm.CertificateARN)}
 		out.Server = &mesh.Trust{Source: source, Names: discoveryNames(d.HealthHost)}
 	}
 	return out
@@ -293,6 +293,6 @@ func (b *builder) profileLacks(w *mesh.Workload, p mesh.Profile) {
 	}
 	for name := range names {
 		b.problem(mesh.Problem{Object: w.Object, Severity: mesh.Unresolved, Partial: true, Reason: meshv1beta2.ReasonTLSMaterialUnavailable,
-			Message: fmt.Sprintf("pods without the socket of an SDS provider cannot get %q: connections that need it fail; run the operator with --enable-sds and restart the pods, or map the name to a Secret in MeshSettings", name)})
+			Message: fmt.Sprintf("pods without the socket of an SDS provider cannot get %q: connections that need it fail; run the operator with --enable-sds and restart the pods, or have MeshSettings map the name to a Secret for namespace %q", name, w.Object.Namespace)})
 	}
 }

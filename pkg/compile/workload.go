@@ -21,6 +21,7 @@ func (b *builder) compileWorkloads() {
 			Listeners: n.listeners, IPPreference: n.mesh.pref,
 			Egress:    mesh.Egress{AllowAll: n.mesh.allowAll, Exempt: b.in.Settings.EgressExempt},
 			AccessLog: b.accessLog(n.self, n.object.Spec.Logging),
+			HTTP:      n.mesh.http, KeepAlive: n.mesh.keepAlive,
 		}
 		b.compileBackends(n, w)
 		b.compileOutbound(n, w)

@@ -30,7 +30,7 @@ func TestAuthoritySurvivesStorage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := b.issue(Names{DNS: []string{"a.b.svc"}}, epoch, time.Hour)
+	leaf, err := b.issue(Names{DNS: []string{"a.b.svc"}}, epoch, time.Hour, x509.ExtKeyUsageServerAuth)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ import (
 
 // Names are what a leaf certificate is good for.
 type Names struct {
+	// Common is the common name, which nothing is verified by; without one the subject is empty.
+	Common string
 	DNS  []string
 	IPs  []net.IP
 	URIs []*url.URL
@@ -65,7 +67,7 @@ func (i *Issuer) Certificate() (*tls.Certificate, error) {
 	if i.leaf != nil && now.Before(i.renewAt) {
 		return i.leaf, nil
 	}
-	leaf, err := i.authority.issue(i.names, now, i.life)
+	leaf, err := i.authority.issue(i.names, now, i.life, bothEnds...)
 	if err != nil {
 		return nil, err
 	}
@@ -88,9 +90,24 @@ func (i *Issuer) Pool() *x509.CertPool {
 	return pool
 }
 
-// Leaf returns a new certificate with its chain, and its key, as PEM.
+// bothEnds are the usages of a certificate that servers and clients show.
+var bothEnds = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+
+// Leaf returns a new certificate with its chain, and its key, as PEM. It is good for both ends of a connection.
 func (a *Authority) Leaf(names Names, now time.Time, life time.Duration) (chain, key []byte, err error) {
-	c, err := a.issue(names, now, life)
+	if len(names.DNS) > 0 {
+		names.Common = names.DNS[0]
+	}
+	return a.leaf(names, now, life, bothEnds...)
+}
+
+// ServerLeaf is Leaf for a certificate that is good for servers only.
+func (a *Authority) ServerLeaf(names Names, now time.Time, life time.Duration) (chain, key []byte, err error) {
+	return a.leaf(names, now, life, x509.ExtKeyUsageServerAuth)
+}
+
+func (a *Authority) leaf(names Names, now time.Time, life time.Duration, usage ...x509.ExtKeyUsage) (chain, key []byte, err error) {
+	c, err := a.issue(names, now, life, usage...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -104,7 +121,7 @@ func (a *Authority) Leaf(names Names, now time.Time, life time.Duration) (chain,
 	return chain, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-func (a *Authority) issue(names Names, now time.Time, life time.Duration) (*tls.Certificate, error) {
+func (a *Authority) issue(names Names, now time.Time, life time.Duration, usage ...x509.ExtKeyUsage) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make a key: %w", err)
@@ -116,11 +133,7 @@ func (a *Authority) issue(names Names, now time.Time, life time.Duration) (*tls.
 	t := &x509.Certificate{
 		SerialNumber: serial, NotBefore: now.Add(-skew), NotAfter: now.Add(life),
 		DNSNames: names.DNS, IPAddresses: names.IPs, URIs: names.URIs,
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	if len(names.DNS) > 0 {
-		t.Subject = pkix.Name{CommonName: names.DNS[0]}
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: usage, Subject: pkix.Name{CommonName: names.Common},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, a.Certificate, key.Public(), a.key)
 	if err != nil {

@@ -30,6 +30,8 @@ type passage struct {
 	// ports are those of the application that need it.
 	ports    []uint16
 	forwards []bootstrap.Forward
+	// owners says which container has a port; nil until somebody asks.
+	owners map[int32]string
 }
 
 // rewriteProbes leads probes, hooks and scrapes of ports whose listener asks for TLS to ports of the proxy that forward
@@ -165,12 +167,18 @@ func (p *passage) taken(port uint16) string {
 	if slices.Contains(p.capturedPorts(), int(port)) {
 		return fmt.Sprintf("%s has a listener on it, or annotation %s names it", p.target, meshv1beta2.AnnotationPorts)
 	}
-	for _, c := range slices.Concat(p.pod.Spec.InitContainers, p.pod.Spec.Containers) {
-		for _, declared := range c.Ports {
-			if declared.ContainerPort == int32(port) {
-				return fmt.Sprintf("container %s has it", c.Name)
+	if p.owners == nil {
+		p.owners = map[int32]string{}
+		for _, list := range [][]corev1.Container{p.pod.Spec.Containers, p.pod.Spec.InitContainers} {
+			for i := range list {
+				for _, declared := range list[i].Ports {
+					p.owners[declared.ContainerPort] = list[i].Name
+				}
 			}
 		}
+	}
+	if owner, ok := p.owners[int32(port)]; ok {
+		return fmt.Sprintf("container %s has it", owner)
 	}
 	return ""
 }

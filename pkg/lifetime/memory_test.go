@@ -104,7 +104,7 @@ func TestCertificateOfABadUpdate(t *testing.T) {
 	t.Parallel()
 	const encrypted = `{portMapping: {port: 8080, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "arn:x"}}}}`
 	memory, compiler := lifetime.Memory{}, compile.Compiler{}
-	leaves := map[mesh.WorkloadID]compile.KeyPair{}
+	leaves := map[mesh.Object]compile.KeyPair{}
 	for i, step := range []struct{ node, want string }{
 		{nodeWith("a", 1, listener(8080)), ""},
 		{nodeWith("a", 2, encrypted), "a@1 TLSMaterialUnavailable"},
@@ -119,7 +119,7 @@ func TestCertificateOfABadUpdate(t *testing.T) {
 			t.Errorf("step %d: got %q, want %q", i, got, step.want)
 		}
 		for _, c := range r.Certificates {
-			leaves[c.Workload] = compile.KeyPair{Chain: []byte("chain"), Key: []byte("key")}
+			leaves[c.Object] = compile.KeyPair{Chain: []byte("chain"), Key: []byte("key")}
 		}
 	}
 }

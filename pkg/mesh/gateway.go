@@ -7,6 +7,8 @@ type Gateway struct {
 	Entrances []*Entrance
 	// Protocol names the second hop: that of the first listener.
 	Protocol Protocol
+	// TrustedHops is how many proxies in front of the gateway are believed: what they say of the client's address and protocol counts.
+	TrustedHops uint32
 	// Services are what the entrances lead to, oldest first; no service twice.
 	Services []*GatewayService
 }

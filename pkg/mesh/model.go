@@ -125,6 +125,11 @@ type Workload struct {
 	AccessLog *AccessLog
 	// IPPreference of its mesh; empty when none is in force.
 	IPPreference IPPreference
+	// HTTP is how its proxies speak HTTP on every listener and to the application.
+	HTTP HTTPOptions
+	// KeepAlive is for connections that pass the proxy to where they wanted to go; nil leaves probes out. Destinations have
+	// their own.
+	KeepAlive *KeepAlive
 	// Also are the objects beside its services' that took part in choosing its backends: backend groups, gateway routes.
 	Also []Object `hash:"-"`
 	// Fingerprint covers everything of the workload, its services and destinations but no endpoints.
@@ -351,6 +356,9 @@ type Destination struct {
 	IPPreference IPPreference
 	// TLS is nil for clear text.
 	TLS *ClientTLS
+	// HTTP is how callers speak HTTP to it, KeepAlive how their silent connections are probed; nil leaves probes out.
+	HTTP      HTTPOptions
+	KeepAlive *KeepAlive
 	// Fingerprint covers everything but the endpoints.
 	Fingerprint Hash `hash:"-"`
 }

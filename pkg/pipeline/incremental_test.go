@@ -329,12 +329,12 @@ func (w *world) rotate() {
 		text := []byte(fmt.Sprintf("%s %d", of, w.clock))
 		return compile.KeyPair{Chain: text, Key: text, Trust: text}
 	}
-	next := compile.Certificates{Root: []byte("root"), Leaves: map[mesh.WorkloadID]compile.KeyPair{}, Mapped: map[compile.Mapping]compile.KeyPair{}}
+	next := compile.Certificates{Root: []byte("root"), Leaves: map[mesh.Object]compile.KeyPair{}, Mapped: map[compile.Mapping][]compile.MappedSecret{}}
 	for range 6 {
 		name := w.pick()
-		next.Leaves[mesh.WorkloadID{Mesh: "m", Name: name + "_ns"}] = pair(name)
-		next.Mapped[compile.Mapping{Mesh: "m", Name: "arn:" + w.pick()}] = pair("mapped")
-		next.Mapped[compile.Mapping{Mesh: "m", Name: w.pick()}] = compile.KeyPair{}
+		next.Leaves[mesh.Object{Kind: "VirtualNode", Namespace: "ns", Name: name}] = pair(name)
+		next.Mapped[compile.Mapping{Mesh: "m", Name: "arn:" + w.pick()}] = []compile.MappedSecret{{Secret: "one", KeyPair: pair("withheld")}, {Secret: "two", Namespaces: []string{"ns"}, KeyPair: pair("mapped")}}
+		next.Mapped[compile.Mapping{Mesh: "m", Name: w.pick()}] = []compile.MappedSecret{{Secret: "none", Namespaces: []string{"*"}}}
 	}
 	w.issued = next
 }

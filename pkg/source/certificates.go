@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	"github.com/aftermesh/aftermesh/pkg/ca"
 	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
@@ -31,7 +32,7 @@ func SlimSecret(obj any) (any, error) {
 
 // certificates puts together what is known of certificates. A name that is mapped to a Secret which is not there maps to nothing.
 func (s *Cluster) certificates() compile.Certificates {
-	out := compile.Certificates{Leaves: map[mesh.WorkloadID]compile.KeyPair{}, Mapped: map[compile.Mapping]compile.KeyPair{}}
+	out := compile.Certificates{Leaves: map[mesh.Object]compile.KeyPair{}, Mapped: map[compile.Mapping][]compile.MappedSecret{}}
 	byName := map[string]compile.KeyPair{}
 	for _, x := range s.secrets.all() {
 		k := compile.KeyPair{Chain: x.Data[corev1.TLSCertKey], Key: x.Data[corev1.TLSPrivateKeyKey], Trust: x.Data["ca.crt"]}
@@ -41,15 +42,16 @@ func (s *Cluster) certificates() compile.Certificates {
 		}
 		if _, leaf := x.Labels[ca.Label]; !leaf {
 			byName[x.Name] = k
-		} else if id, ok := mesh.ParseWorkloadID(x.Annotations[ca.Annotation]); ok && x.Name == ca.LeafName(id) {
-			out.Leaves[id] = k
+		} else if o, ok := ca.OwnerOf(x.Name, x.Annotations[ca.Annotation]); ok {
+			out.Leaves[o] = k
 		}
 	}
 	for _, m := range s.settingsOf.all() {
 		for _, c := range m.Spec.Certificates {
 			for _, name := range []*string{c.ARN, c.SDSName} {
 				if name != nil {
-					out.Mapped[compile.Mapping{Mesh: m.Name, Name: *name}] = byName[c.SecretName]
+					key := compile.Mapping{Mesh: m.Name, Name: *name}
+					out.Mapped[key] = append(out.Mapped[key], compile.MappedSecret{Secret: c.SecretName, Namespaces: c.Namespaces, KeyPair: byName[c.SecretName]})
 				}
 			}
 		}
@@ -58,4 +60,18 @@ func (s *Cluster) certificates() compile.Certificates {
 }
 
 // Leaves are the certificates of workloads that are stored.
-func (s *Cluster) Leaves() map[mesh.WorkloadID]compile.KeyPair { return s.certificates().Leaves }
+func (s *Cluster) Leaves() map[mesh.Object]compile.KeyPair { return s.certificates().Leaves }
+
+// Settings are all MeshSettings. They must not be modified.
+func (s *Cluster) Settings() []*meshv1alpha1.MeshSettings { return s.settingsOf.all() }
+
+// LeafSecrets are the names of all Secrets that are marked as certificates of workloads, also of those that belong to nobody.
+func (s *Cluster) LeafSecrets() []string {
+	var out []string
+	for _, x := range s.secrets.all() {
+		if _, leaf := x.Labels[ca.Label]; leaf {
+			out = append(out, x.Name)
+		}
+	}
+	return out
+}

@@ -276,7 +276,7 @@ func (s *Cluster) Objects() *compile.Objects {
 	o := &compile.Objects{
 		Meshes: s.meshes.all(), VirtualNodes: s.virtualNodes.all(), VirtualServices: s.virtualServices.all(),
 		VirtualRouters: s.virtualRouters.all(), Routes: s.routes.all(), VirtualGateways: s.virtualGateways.all(),
-		GatewayRoutes: s.gatewayRoutes.all(), BackendGroups: s.backendGroups.all(),
+		GatewayRoutes: s.gatewayRoutes.all(), BackendGroups: s.backendGroups.all(), MeshSettings: s.settingsOf.all(),
 		Namespaces: s.namespaces.all(), Services: s.services.all(), Slices: s.slices.all(),
 		Pods: make([]*compile.Pod, len(pods)), Settings: s.settings, Accepted: s.accepted(), Grace: s.grace.list(), Certificates: s.certificates(),
 	}

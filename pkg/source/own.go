@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
+	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/admission"
 	"github.com/aftermesh/aftermesh/pkg/compile"
@@ -60,19 +61,34 @@ func (f *Files) addOwn(d Document, object map[string]any, namespace string) {
 	for _, b := range broken {
 		fault(ReasonInvalid, b.Field, "%s", schema.Message(b))
 	}
-	o := lifetime.NewObject(d.Kind.Kind)
-	switch {
-	case len(broken) > 0:
+	if len(broken) > 0 {
 		f.refuse(id, object)
-	case o == nil:
-		f.skip(d)
-	default:
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object, o); err != nil {
-			fault(ReasonUnreadable, "", "cannot be read: %v", err)
-			return
-		}
-		put(&f.Objects, o)
+	} else if err := f.take(d, object); err != nil {
+		fault(ReasonUnreadable, "", "cannot be read: %v", err)
 	}
+}
+
+// take puts a valid object where compile finds it.
+func (f *Files) take(d Document, object map[string]any) error {
+	if d.Kind.Kind == "MeshSettings" {
+		// Secrets are no part of what is read from files, so its certificates map to nothing.
+		m := &meshv1alpha1.MeshSettings{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object, m); err != nil {
+			return err
+		}
+		f.Objects.MeshSettings = append(f.Objects.MeshSettings, m)
+		return nil
+	}
+	o := lifetime.NewObject(d.Kind.Kind)
+	if o == nil {
+		f.skip(d)
+		return nil
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object, o); err != nil {
+		return err
+	}
+	put(&f.Objects, o)
+	return nil
 }
 
 // fault says what is wrong with an object of the document.
@@ -123,6 +139,7 @@ func (f *Files) Admit() {
 	if len(good) < len(all) {
 		kept := compile.Objects{
 			Namespaces: f.Objects.Namespaces, Services: f.Objects.Services, Slices: f.Objects.Slices, Pods: f.Objects.Pods, Settings: f.Objects.Settings,
+			MeshSettings: f.Objects.MeshSettings,
 		}
 		Add(&kept, good...)
 		f.Objects = kept

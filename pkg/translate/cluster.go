@@ -10,10 +10,8 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
 	rawbufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
-	upstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -60,7 +58,8 @@ func upstreamCluster(d *mesh.Destination, socket bool) (upstream, error) {
 	if len(c.HealthChecks) > 0 {
 		c.IgnoreHealthOnHostRemoval = true
 	}
-	if err := setHTTP2(c, d.Protocol); err != nil {
+	setKeepAlive(c, d.KeepAlive)
+	if err := setHTTP(c, d.Protocol, d.HTTP, toPeers); err != nil {
 		return upstream{}, err
 	}
 	if d.TLS != nil {
@@ -132,31 +131,45 @@ func dnsFamily(p mesh.IPPreference) clusterv3.Cluster_DnsLookupFamily {
 	}
 }
 
-// staticCluster returns a cluster with the given addresses, unbounded unless pool says otherwise; without addresses every
-// connection to it fails.
-func staticCluster(name string, p mesh.Protocol, pool mesh.Pool, addresses ...mesh.Endpoint) (*xds.Resource, error) {
-	c := &clusterv3.Cluster{
+// closedTo returns a cluster without addresses: every connection to it fails.
+func closedTo(name string) (*xds.Resource, error) {
+	return xds.NewResource(name, fixedCluster(name, mesh.Pool{}))
+}
+
+// loopbackCluster returns the cluster of what listens in the pod itself: its application, or the second hop of a gateway.
+func loopbackCluster(name string, p mesh.Protocol, pool mesh.Pool, o mesh.HTTPOptions, use connections, at mesh.Endpoint) (*xds.Resource, error) {
+	c := fixedCluster(name, pool, at)
+	if err := setHTTP(c, p, o, use); err != nil {
+		return nil, err
+	}
+	return xds.NewResource(name, c)
+}
+
+// fixedCluster returns a cluster with the given addresses, unbounded unless pool says otherwise.
+func fixedCluster(name string, pool mesh.Pool, addresses ...mesh.Endpoint) *clusterv3.Cluster {
+	return &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       durationpb.New(localConnectTimeout),
 		CircuitBreakers:      breakers(pool),
 		LoadAssignment:       assignment(name, addresses, 0),
 	}
-	if err := setHTTP2(c, p); err != nil {
-		return nil, err
-	}
-	return xds.NewResource(name, c)
 }
 
 // passThrough returns a cluster that connects to where the connection wanted to go.
-func passThrough(name string) (*xds.Resource, error) {
-	return xds.NewResource(name, &clusterv3.Cluster{
+func passThrough(name string, k *mesh.KeepAlive, o mesh.HTTPOptions) (*xds.Resource, error) {
+	c := &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST},
 		LbPolicy:             clusterv3.Cluster_CLUSTER_PROVIDED,
 		ConnectTimeout:       durationpb.New(upstreamConnectTimeout),
 		CircuitBreakers:      breakers(mesh.Pool{}),
-	})
+	}
+	setKeepAlive(c, k)
+	if err := setHTTP(c, mesh.HTTP, o, toPeers); err != nil {
+		return nil, err
+	}
+	return xds.NewResource(name, c)
 }
 
 // pipeCluster returns a cluster that leads to a listener of the proxy itself and tells it the addresses of each connection.
@@ -194,23 +207,6 @@ func pipeCluster(name, path string) (*xds.Resource, error) {
 
 func pipeAddress(path string) *corev3.Address {
 	return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}}
-}
-
-func setHTTP2(c *clusterv3.Cluster, p mesh.Protocol) error {
-	if p != mesh.HTTP2 && p != mesh.GRPC {
-		return nil
-	}
-	opts, err := pack(&upstreamv3.HttpProtocolOptions{
-		UpstreamProtocolOptions: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{
-			ExplicitHttpConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{
-				ProtocolConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-					Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
-				},
-			},
-		},
-	})
-	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": opts}
-	return err
 }
 
 func breakers(p mesh.Pool) *clusterv3.CircuitBreakers {

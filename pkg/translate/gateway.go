@@ -34,7 +34,7 @@ func (b *builder) entrances() error {
 			Direct: true, Profile: bindProfile(b.g.Profile), AccessLog: w.AccessLog,
 			Chains: []chain{{
 				Name: fmt.Sprintf("ingress_%s_%d", l.Protocol, l.Port), Port: l.Port, StatPrefix: inboundStatPrefix(w, l),
-				Routes: inboundRoutes(l), WebSocket: l.Protocol == mesh.HTTP, Draining: b.g.Profile.Draining,
+				Routes: inboundRoutes(l), HTTP: w.HTTP, Edge: true, TrustedHops: w.Gateway.TrustedHops, Draining: b.g.Profile.Draining,
 				TLS: l.TLS, Socket: b.g.Profile.SDS,
 			}},
 		}
@@ -45,21 +45,23 @@ func (b *builder) entrances() error {
 			Name, Address string
 			Protocol      mesh.Protocol
 			Pool          mesh.Pool
-		}{selfRedirectCluster(w, l), "127.0.0.1", l.Protocol, l.Pool}
+			HTTP          mesh.HTTPOptions
+		}{selfRedirectCluster(w, l), "127.0.0.1", l.Protocol, l.Pool, w.HTTP}
 		if !b.g.Profile.IPv4 {
 			self.Address = "::1"
 		}
 		if err := b.leaf("self redirect", &self, func() (*xds.Resource, error) {
-			return staticCluster(self.Name, self.Protocol, self.Pool, mesh.Endpoint{Address: self.Address, Port: outboundPort})
+			return loopbackCluster(self.Name, self.Protocol, self.Pool, self.HTTP, toSecondHop, mesh.Endpoint{Address: self.Address, Port: outboundPort})
 		}); err != nil {
 			return err
 		}
 		first := struct {
 			Name, Cluster string
+			Upgrades      bool
 			Hosts         []*mesh.GatewayHost
-		}{inboundRoutes(l), self.Name, w.Gateway.Entrances[i].Hosts}
+		}{inboundRoutes(l), self.Name, l.Protocol == mesh.HTTP, w.Gateway.Entrances[i].Hosts}
 		if err := b.add(mesh.Combine("entrance", mesh.Fingerprint(&first)), func() made {
-			return firstHop(first.Name, first.Cluster, first.Hosts)
+			return firstHop(first.Name, first.Cluster, first.Upgrades, first.Hosts)
 		}); err != nil {
 			return err
 		}
@@ -78,15 +80,16 @@ func EntranceHost(h *mesh.GatewayHost) string {
 // anyDomain is the domain of hosts that nothing else matches.
 const anyDomain = "*"
 
-// firstHop returns the route configuration that chooses the service.
-func firstHop(name, cluster string, hosts []*mesh.GatewayHost) made {
+// firstHop returns the route configuration that chooses the service. It passes upgrades on if the second hop is reached by HTTP/1,
+// where they have a connection of their own; the second hop decides by its routes.
+func firstHop(name, cluster string, upgrades bool, hosts []*mesh.GatewayHost) made {
 	list := newHostList(&routev3.RouteConfiguration{Name: name, IgnorePortInHostMatching: true})
 	for _, h := range hosts {
 		var routes routeList
 		var owner mesh.Object
 		for _, r := range h.Routes {
 			owner = r.Object // the last one is the least specific: it brought the host
-			for _, er := range gatewayRoutes(r, h.Shared, cluster) {
+			for _, er := range gatewayRoutes(r, h.Shared, cluster, upgrades) {
 				routes.add(r.Object, er, []string{cluster}, nil)
 			}
 		}
@@ -97,17 +100,17 @@ func firstHop(name, cluster string, hosts []*mesh.GatewayHost) made {
 
 // gatewayRoutes returns the Envoy routes of one gateway route: two where a prefix without a final slash is replaced, because
 // /paths/red becomes /red and /paths becomes /.
-func gatewayRoutes(r *mesh.GatewayRoute, shared bool, cluster string) []*routev3.Route {
+func gatewayRoutes(r *mesh.GatewayRoute, shared bool, cluster string, upgrades bool) []*routev3.Route {
 	match := r.Match
 	if shared && len(r.Domains) > 0 {
 		match.Headers = append([]mesh.ValueMatch{{Name: ":authority", Kind: mesh.Regex, Value: authorities(r.Domains)}}, match.Headers...)
 	}
 	if r.Prefix == "" || strings.HasSuffix(match.Path, "/") {
-		return []*routev3.Route{gatewayRoute(r, match, cluster)}
+		return []*routev3.Route{gatewayRoute(r, match, cluster, upgrades)}
 	}
 	below := match
 	below.Path += "/"
-	return []*routev3.Route{gatewayRoute(r, below, cluster), gatewayRoute(r, match, cluster)}
+	return []*routev3.Route{gatewayRoute(r, below, cluster, upgrades), gatewayRoute(r, match, cluster, upgrades)}
 }
 
 // authorities returns the expression that a request's authority matches exactly when Envoy would find one of the domains for it while
@@ -130,12 +133,15 @@ func authorities(domains []string) string {
 	return "(?i)" + strings.Join(alternatives, "|")
 }
 
-func gatewayRoute(r *mesh.GatewayRoute, m mesh.Match, cluster string) *routev3.Route {
+func gatewayRoute(r *mesh.GatewayRoute, m mesh.Match, cluster string, upgrades bool) *routev3.Route {
 	a := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}, PrefixRewrite: r.Prefix}
 	if r.Path != "" {
 		rewritePath(a, m.PathKind, r.Path)
 	}
 	setTimeouts(a, r.Timeout)
+	if upgrades {
+		a.UpgradeConfigs = webSocket()
+	}
 	out := &routev3.Route{
 		Name: r.Name, Match: routeMatch(m), Action: &routev3.Route_Route{Route: a},
 		RequestHeadersToRemove: helperHeaders(),
@@ -179,7 +185,7 @@ func (b *builder) secondHop() error {
 		Direct: true, Profile: bindProfile(b.g.Profile), AccessLog: w.AccessLog,
 		Chains: []chain{{
 			Name: fmt.Sprintf("egress_%s_%d", w.Gateway.Protocol, outboundPort), Port: outboundPort, StatPrefix: "egress", Routes: name,
-			WebSocket: slices.ContainsFunc(w.Listeners, func(l *mesh.Listener) bool { return l.Protocol == mesh.HTTP }),
+			HTTP: w.HTTP, Hops: 1,
 		}},
 	}
 	if err := b.listener(in); err != nil {

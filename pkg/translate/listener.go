@@ -38,9 +38,15 @@ type chain struct {
 	StatPrefix string
 	// Silent chains write no access log: another chain of the proxy does for their connections.
 	Silent bool
-	// Routes names a route configuration and makes the chain speak HTTP; WebSocket upgrades are allowed if said so.
-	Routes    string
-	WebSocket bool
+	// Routes names a route configuration and makes the chain speak HTTP as HTTP says.
+	Routes string
+	HTTP   mesh.HTTPOptions
+	// Inbound chains lead to the application of the pod. Hops is how many proxies of the mesh a request may have passed before.
+	Inbound bool
+	Hops    uint32
+	// Edge chains take requests from outside the mesh; TrustedHops is how many proxies in front of it are believed.
+	Edge        bool
+	TrustedHops uint32
 	// Draining chains close each HTTP connection after one request.
 	Draining bool
 	// TLS encrypts the chain; a permissive one becomes two chains. Socket says whether the pod has a provider of secrets.

@@ -23,9 +23,10 @@ const (
 
 // virtualHost returns the host of one service on one port.
 func virtualHost(s *mesh.Service, p *mesh.ServicePort) hostLeaf {
+	domain := strings.TrimSuffix(s.Name, ".") // as the host is looked up
 	leaf := hostLeaf{host: &routev3.VirtualHost{
 		Name:    HostName(s.Name),
-		Domains: []string{s.Name, s.Name + ":" + strconv.Itoa(int(p.Port))},
+		Domains: []string{domain, domain + ":" + strconv.Itoa(int(p.Port))},
 	}}
 	for _, r := range p.Routes {
 		er, clusters, err := route(r)
@@ -36,10 +37,13 @@ func virtualHost(s *mesh.Service, p *mesh.ServicePort) hostLeaf {
 	return leaf
 }
 
-// anyHost returns the virtual host that takes every request to one cluster.
-func anyHost(name, cluster string, t mesh.Timeout) *routev3.VirtualHost {
+// anyHost returns the virtual host that takes every request to one cluster, which speaks the protocol p.
+func anyHost(name, cluster string, p mesh.Protocol, t mesh.Timeout) *routev3.VirtualHost {
 	a := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}
 	setTimeouts(a, t)
+	if p == mesh.HTTP {
+		a.UpgradeConfigs = webSocket()
+	}
 	return &routev3.VirtualHost{
 		Name: name, Domains: []string{"*"},
 		Routes: []*routev3.Route{{
@@ -69,6 +73,9 @@ func route(r *mesh.Route) (*routev3.Route, []string, error) {
 		a.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: w}
 	}
 	setTimeouts(a, r.Timeout)
+	if upgradable(r.Targets) {
+		a.UpgradeConfigs = webSocket()
+	}
 	if r.Retry != nil {
 		p, err := retryPolicy(r.Retry)
 		if err != nil {
@@ -78,6 +85,22 @@ func route(r *mesh.Route) (*routev3.Route, []string, error) {
 	}
 	er.Action = &routev3.Route_Route{Route: a}
 	return er, needs, nil
+}
+
+// webSocket allows this one upgrade. It belongs to routes all of whose clusters speak HTTP/1: there an upgraded connection is one of its
+// own. Over HTTP/2 the other side may not know of upgrades, and ends the connection with all requests on it.
+func webSocket() []*routev3.RouteAction_UpgradeConfig {
+	return []*routev3.RouteAction_UpgradeConfig{{UpgradeType: "websocket"}}
+}
+
+// upgradable is true when every target that exists speaks HTTP/1.
+func upgradable(targets []mesh.Target) bool {
+	for _, t := range targets {
+		if t.Destination != nil && t.Destination.Protocol != mesh.HTTP {
+			return false
+		}
+	}
+	return true
 }
 
 // liveClusters returns the clusters of the targets that exist, or none when no target that exists has any weight.
@@ -130,6 +153,12 @@ func retryPolicy(r *mesh.Retry) (*routev3.RetryPolicy, error) {
 		}},
 		HostSelectionRetryMaxAttempts: hostSelectionAttempts,
 	}, nil
+}
+
+// unreadRetry repeats requests that the application certainly has not seen: nothing of them was sent, or it refused the stream. So it
+// is safe for every method.
+func unreadRetry() *routev3.RetryPolicy {
+	return &routev3.RetryPolicy{RetryOn: "reset-before-request,refused-stream", NumRetries: wrapperspb.UInt32(1)}
 }
 
 func routeMatch(m mesh.Match) *routev3.RouteMatch {

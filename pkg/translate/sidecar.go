@@ -7,6 +7,9 @@ import (
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
+// maxHops is how many proxies a request passes before that of the application: the two hops of a gateway, one of a sidecar.
+const maxHops = 2
+
 // inboundInput returns the listener that takes what the redirect step sends from outside the pod, or nil for a workload that
 // serves nothing. Chains match the original destination port, so a connection straight to the listener's own port is closed.
 func inboundInput(g *mesh.Group) *listenerInput {
@@ -24,7 +27,7 @@ func inboundInput(g *mesh.Group) *listenerInput {
 			StatPrefix: inboundStatPrefix(w, l), TLS: l.TLS, Socket: g.Profile.SDS,
 		}
 		if l.Protocol.IsHTTP() {
-			c.Routes, c.WebSocket, c.Draining = inboundRoutes(l), l.Protocol == mesh.HTTP, g.Profile.Draining
+			c.Routes, c.HTTP, c.Inbound, c.Hops, c.Draining = inboundRoutes(l), w.HTTP, true, maxHops, g.Profile.Draining
 		} else {
 			c.Clusters = []mesh.Target{{Cluster: localCluster(w.ID, l), Weight: 1, Destination: &mesh.Destination{}}}
 			c.Idle = l.Timeout.Idle
@@ -104,7 +107,7 @@ func inspectedInput(g *mesh.Group) *listenerInput {
 func outboundChains(w *mesh.Workload, p *mesh.OutboundPort) []chain {
 	var out []chain
 	if len(p.HTTP) > 0 {
-		c := httpChain(p)
+		c := httpChain(w, p)
 		if !p.Inspect {
 			out = append(out, c)
 		}
@@ -141,7 +144,7 @@ func outboundChains(w *mesh.Workload, p *mesh.OutboundPort) []chain {
 func inspectedChains(w *mesh.Workload, p *mesh.OutboundPort) []chain {
 	var out []chain
 	if len(p.HTTP) > 0 {
-		c := httpChain(p)
+		c := httpChain(w, p)
 		if c.OnlyHTTP = w.Egress.AllowAll; !c.OnlyHTTP {
 			c.Transport = transportClear
 		}
@@ -177,10 +180,10 @@ func passChain(w *mesh.Workload) *chain {
 	return &chain{Name: "egress_mesh_allow_all", StatPrefix: "egress", Clusters: defined(passThroughCluster(w.ID.Mesh))}
 }
 
-func httpChain(p *mesh.OutboundPort) chain {
+func httpChain(w *mesh.Workload, p *mesh.OutboundPort) chain {
 	return chain{
 		Name: fmt.Sprintf("egress_%s_%d", p.Protocol, p.Port), Port: p.Port, StatPrefix: "egress",
-		Routes: outboundRoutes(p), WebSocket: p.Protocol == mesh.HTTP,
+		Routes: outboundRoutes(p), HTTP: w.HTTP,
 	}
 }
 

@@ -87,11 +87,9 @@ func nameType(name string) tlsv3.SubjectAltNameMatcher_SanType {
 	return tlsv3.SubjectAltNameMatcher_DNS
 }
 
-// secretName is the name under which a proxy asks for material.
+// secretName is the name under which a proxy asks us for material.
 func secretName(m mesh.Material) string {
 	switch {
-	case m.SDS != "":
-		return m.SDS
 	case m.Secret != nil:
 		return m.Secret.Name
 	case m.Key != "":
@@ -103,8 +101,9 @@ func secretName(m mesh.Material) string {
 
 // secretConfig says where a proxy gets material: from the provider in its pod if the name is one of that, else from us.
 func secretConfig(m mesh.Material, socket bool) *tlsv3.SdsSecretConfig {
-	source := adsSource()
+	source, name := adsSource(), secretName(m)
 	if m.SDS != "" && socket {
+		name = m.SDS
 		source.ConfigSourceSpecifier = &corev3.ConfigSource_ApiConfigSource{ApiConfigSource: &corev3.ApiConfigSource{
 			ApiType: corev3.ApiConfigSource_GRPC, TransportApiVersion: corev3.ApiVersion_V3,
 			GrpcServices: []*corev3.GrpcService{{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
@@ -113,7 +112,7 @@ func secretConfig(m mesh.Material, socket bool) *tlsv3.SdsSecretConfig {
 		}}
 	}
 	source.InitialFetchTimeout = durationpb.New(secretTimeout)
-	return &tlsv3.SdsSecretConfig{Name: secretName(m), SdsConfig: source}
+	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: source}
 }
 
 // secret returns the resource for material that a proxy asks us for; nil when there is none, so that what needs it fails closed.

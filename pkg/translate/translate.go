@@ -177,9 +177,10 @@ func (b *builder) inbound() error {
 			Name     string
 			Listener *mesh.Listener
 			Address  string
-		}{name, l, localAddress(w.IPPreference)}
+			HTTP     mesh.HTTPOptions
+		}{name, l, localAddress(w.IPPreference), w.HTTP}
 		if err := b.leaf("local", &input, func() (*xds.Resource, error) {
-			return staticCluster(name, l.Protocol, l.Pool, mesh.Endpoint{Address: input.Address, Port: l.Port})
+			return loopbackCluster(name, l.Protocol, l.Pool, w.HTTP, toApplication, mesh.Endpoint{Address: input.Address, Port: l.Port})
 		}); err != nil {
 			return err
 		}
@@ -188,12 +189,14 @@ func (b *builder) inbound() error {
 		}
 		routes := struct {
 			Routes, Host, Cluster string
+			Protocol              mesh.Protocol
 			Timeout               mesh.Timeout
-		}{inboundRoutes(l), w.ID.Name, name, l.Timeout}
+		}{inboundRoutes(l), w.ID.Name, name, l.Protocol, l.Timeout}
 		if err := b.leaf("inbound routes", &routes, func() (*xds.Resource, error) {
+			host := anyHost(routes.Host, routes.Cluster, routes.Protocol, routes.Timeout)
+			host.RetryPolicy = unreadRetry()
 			return xds.NewResource(routes.Routes, &routev3.RouteConfiguration{
-				Name:         routes.Routes,
-				VirtualHosts: []*routev3.VirtualHost{anyHost(routes.Host, routes.Cluster, routes.Timeout)},
+				Name: routes.Routes, VirtualHosts: []*routev3.VirtualHost{host},
 			}, routes.Cluster)
 		}); err != nil {
 			return err
@@ -245,7 +248,7 @@ func (b *builder) outboundRoutes(p *mesh.OutboundPort) error {
 		hosts := newHostList(&routev3.RouteConfiguration{Name: name})
 		if w.Egress.AllowAll {
 			pass := passThroughCluster(w.ID.Mesh)
-			hosts.reserve(anyHost(passThroughHost, pass, unlimitedTime()), pass)
+			hosts.reserve(anyHost(passThroughHost, pass, mesh.HTTP, unlimitedTime()), pass)
 		}
 		for _, s := range p.HTTP {
 			leaf := b.host(s)
@@ -265,7 +268,11 @@ func (b *builder) host(s mesh.OutboundService) hostLeaf {
 func (b *builder) fixedClusters() error {
 	w := b.g.Workload
 	add := func(name string, build func() (*xds.Resource, error)) error {
-		return b.leaf("fixed", &struct{ Name string }{name}, build)
+		return b.leaf("fixed", &struct {
+			Name      string
+			KeepAlive *mesh.KeepAlive
+			HTTP      mesh.HTTPOptions
+		}{name, w.KeepAlive, w.HTTP}, build)
 	}
 	if slices.ContainsFunc(w.Outbound, func(p *mesh.OutboundPort) bool { return p.Inspect }) {
 		name, path := inspectedCluster(w.ID.Mesh), inspectedPipe(w.ID)
@@ -275,19 +282,19 @@ func (b *builder) fixedClusters() error {
 	}
 	if len(w.Egress.Exempt) > 0 {
 		name := amazonCluster(w.ID.Mesh)
-		if err := add(name, func() (*xds.Resource, error) { return passThrough(name) }); err != nil {
+		if err := add(name, func() (*xds.Resource, error) { return passThrough(name, w.KeepAlive, w.HTTP) }); err != nil {
 			return err
 		}
 	}
 	if w.Egress.AllowAll {
 		name := passThroughCluster(w.ID.Mesh)
-		if err := add(name, func() (*xds.Resource, error) { return passThrough(name) }); err != nil {
+		if err := add(name, func() (*xds.Resource, error) { return passThrough(name, w.KeepAlive, w.HTTP) }); err != nil {
 			return err
 		}
 	}
 	if w.Egress.AllowAll || (len(w.Egress.Exempt) == 0 && len(w.Outbound) == 0) {
 		name := closedCluster(w.ID.Mesh)
-		return add(name, func() (*xds.Resource, error) { return staticCluster(name, mesh.TCP, mesh.Pool{}) })
+		return add(name, func() (*xds.Resource, error) { return closedTo(name) })
 	}
 	return nil
 }

@@ -64,6 +64,18 @@ func (j *judge) hostname(path *field.Path, h *meshv1beta2.HostnameMatch) {
 		j.add("T6", path, "none", "Either exact or suffix match for hostname must be specified; add one of them, or remove hostname")
 	case h.Exact != nil && h.Suffix != nil:
 		j.add("T6", path, *h.DeepCopy(), "Both exact and suffix match for hostname are not allowed. Only 1 allowed; remove %q or %q", *h.Exact, *h.Suffix)
+	case h.Exact != nil:
+		j.asciiHost(path.Child("exact"), *h.Exact)
+	default:
+		j.asciiHost(path.Child("suffix"), *h.Suffix)
+	}
+}
+
+// asciiHost judges the characters of a host name: requests carry international names in their ASCII form only, and no certificate holds
+// another one.
+func (j *judge) asciiHost(path *field.Path, host string) {
+	if strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		j.add("X31", path, host, "%q has characters that no host name in a request or certificate can have; write the name in its ASCII form, which begins with xn--", host)
 	}
 }
 

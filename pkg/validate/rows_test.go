@@ -20,6 +20,7 @@ var nodeRows = []row{
 	{"listeners with discovery are fine", "VirtualNode", in(node, ""), "", "", ""},
 	{"listeners without discovery", "VirtualNode", `{listeners: [{portMapping: {port: 80, protocol: http}}]}`, "N1", "spec.serviceDiscovery", "ServiceDiscovery missing for VirtualNode-x"},
 	{"discovery without a way", "VirtualNode", `{serviceDiscovery: {}}`, "U1", "spec.serviceDiscovery", "must have one of dns and awsCloudMap"},
+	{"a hostname with a letter that DNS does not have", "VirtualNode", `{serviceDiscovery: {dns: {hostname: payé.example}}}`, "X31", "spec.serviceDiscovery.dns.hostname", "xn--"},
 	{"discovery in two ways", "VirtualNode", `{serviceDiscovery: {dns: {hostname: h}, awsCloudMap: {namespaceName: n, serviceName: s}}}`, "U1", "spec.serviceDiscovery", "has dns and awsCloudMap"},
 	{"discovery at the caller's own loopback", "VirtualNode", `{serviceDiscovery: {dns: {hostname: "0x7f.1"}}}`, "X29", "spec.serviceDiscovery.dns.hostname", `"0x7f.1" is the pod of whoever calls`},
 	{"a node with a selector is found by its pods", "VirtualNode", `{podSelector: {}, serviceDiscovery: {dns: {hostname: localhost}}}`, "", "", ""},
@@ -156,5 +157,8 @@ var gatewayRouteRows = []row{
 	{"metadata without a method", "GatewayRoute", in(gwGRPC, `serviceName: s, metadata: [{name: a, match: {}}]`), "T15", "spec.grpcRoute.match.metadata[0].match", "No Match Filter"},
 	{"a target without a name", "GatewayRoute", `{http2Route: {match: {prefix: /}, action: {target: {virtualService: {}}}}}`, "U15", "spec.http2Route.action.target.virtualService", "virtualServiceRef and virtualServiceARN"},
 	{"a prefix without a slash is only warned about", "GatewayRoute", in(gwHTTP, `prefix: testPrefix`), "X10", "spec.httpRoute.match.prefix", "testPrefix"},
+	{"a hostname with a letter that DNS does not have", "GatewayRoute", in(gwHTTP, `prefix: /, hostname: {exact: payé.example}`), "X31", "spec.httpRoute.match.hostname.exact", "xn--"},
+	{"the end of a hostname with such a letter", "GatewayRoute", in(gwHTTP, `prefix: /, hostname: {suffix: .payé.example}`), "X31", "spec.httpRoute.match.hostname.suffix", "xn--"},
+	{"a hostname in its ASCII form is fine", "GatewayRoute", in(gwHTTP, `prefix: /, hostname: {exact: xn--pay-dma.example}`), "", "", ""},
 	{"a regex that cannot be compiled", "GatewayRoute", in(gwHTTP, `path: {regex: "a{2000}"}`), "X18", "spec.httpRoute.match.path.regex", "invalid repeat count"},
 }

@@ -22,6 +22,9 @@ func (j *judge) virtualNode(spec *field.Path, o *meshv1beta2.VirtualNode) {
 	j.listenerPorts(spec.Child("listeners"), ports, true)
 	if d := s.ServiceDiscovery; d != nil {
 		j.exactlyOne("U1", spec.Child("serviceDiscovery"), "serviceDiscovery", member{"dns", d.DNS != nil}, member{"awsCloudMap", d.AWSCloudMap != nil})
+		if d.DNS != nil {
+			j.asciiHost(spec.Child("serviceDiscovery", "dns", "hostname"), d.DNS.Hostname)
+		}
 	}
 	if d := s.ServiceDiscovery; d != nil && d.DNS != nil && s.PodSelector == nil && CallersOwn(d.DNS.Hostname) {
 		j.add("X29", spec.Child("serviceDiscovery", "dns", "hostname"), d.DNS.Hostname,

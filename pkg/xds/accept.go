@@ -21,8 +21,8 @@ const (
 	// maxOthers bounds the types that are asked for and not served.
 	maxOthers = 8
 	// Requests and refusals per second, and at once. Envoy sends one request for each response.
-	requestRate, requestBurst = 100, 1000
-	refusalRate, refusalBurst = 1, 100
+	requestRate, requestBurst = 50, 100
+	refusalRate, refusalBurst = 2, 60
 )
 
 // pace holds a stream's requests back, so that one proxy cannot keep the control plane busy.

@@ -1,7 +1,6 @@
 package attack
 
 import (
-	"context"
 	"testing"
 
 	"github.com/aftermesh/aftermesh/test/fleet"
@@ -34,5 +33,5 @@ func TestTheCageIsReal(t *testing.T) {
 // TestNothing measures the honest mesh without an attack, for comparison, and that the bars can be held at all.
 func TestNothing(t *testing.T) {
 	w := start(t)
-	w.under(t, func(ctx context.Context) { <-ctx.Done() })
+	w.under(t, "")
 }

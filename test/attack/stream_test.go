@@ -44,9 +44,8 @@ type stream struct {
 }
 
 // open opens a stream with a token.
-func open(t *testing.T, conn *grpc.ClientConn, token string) (*stream, error) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token))
+func open(ctx context.Context, conn *grpc.ClientConn, token string) (*stream, error) {
+	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token))
 	s, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
 	if err != nil {
 		cancel()
@@ -83,7 +82,7 @@ func (s *stream) next(typeURL string, within time.Duration) (*discoveryv3.DeltaD
 // fetch opens a stream for a pod, subscribes to names of a type (none for everything of a wildcard type) and returns what it gets first.
 func (w *World) fetch(t *testing.T, p pod, typeURL string, names ...string) (*discoveryv3.DeltaDiscoveryResponse, error) {
 	t.Helper()
-	s, err := open(t, w.dial(t, mallory), p.Token)
+	s, err := open(t.Context(), w.dial(t, mallory), p.Token)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/controllers"
@@ -50,7 +52,8 @@ type World struct {
 	Admin, Evil, Bank client.Client
 	Kube              kubernetes.Interface
 
-	pods int
+	// pods and changes count those that were made.
+	pods, changes int
 }
 
 // start brings a world up, with the honest proxies connected; it ends with the test.
@@ -63,7 +66,7 @@ func start(t *testing.T) *World {
 	defer cancel()
 	w := &World{}
 	var err error
-	if w.Fleet, err = fleet.New(ctx, size, binary, t.Logf); err != nil {
+	if w.Fleet, err = fleet.New(ctx, size, operatorBinary, t.Logf); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -97,7 +100,7 @@ func (w *World) tell(t *testing.T) {
 	}
 	if w.Operator != nil {
 		text, err := w.Operator.Log()
-		const enough = 4000
+		const enough = 1500
 		t.Logf("the operator's log ends with (%v):\n%s", err, text[max(0, len(text)-enough):])
 	}
 }
@@ -226,15 +229,19 @@ func await(ctx context.Context, what string, condition func() error) error {
 	return fmt.Errorf("waited %v until %s: %w", patience, what, err)
 }
 
-// binary is the operator's, built once for all tests.
-var binary string
+// operatorBinary is the operator's, built once for all tests.
+var operatorBinary string
 
 func TestMain(m *testing.M) {
+	log.SetLogger(logr.Discard())
+	if name := os.Getenv(hostileVariable); name != "" {
+		os.Exit(hostile(name))
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "attack")
 		if err == nil {
 			defer os.RemoveAll(dir)
-			binary, err = fleet.Build(context.Background(), dir)
+			operatorBinary, err = fleet.Build(context.Background(), dir)
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -191,7 +191,7 @@ func (t *run) standForARNs(ctx context.Context) error {
 		if err := t.provide(ctx, object("v1", "Secret", operatorNamespace, secret, map[string]any{"stringData": data})); err != nil {
 			return err
 		}
-		list = append(list, map[string]any{"arn": a.ARN, "secretName": secret})
+		list = append(list, map[string]any{"arn": a.ARN, "secretName": secret, "namespaces": []any{"*"}})
 	}
 	if list == nil {
 		return nil

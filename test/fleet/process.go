@@ -110,6 +110,12 @@ func (o *Operator) Address() string { return fmt.Sprintf("%s:%d", o.IP, o.xdsPor
 // WebhookAddress is where it answers the API server.
 func (o *Operator) WebhookAddress() string { return fmt.Sprintf("%s:%d", o.IP, o.webhook) }
 
+// MetricsAddress is where it serves metrics.
+func (o *Operator) MetricsAddress() string { return fmt.Sprintf("127.0.0.1:%d", o.stats) }
+
+// HealthAddress is where it answers probes.
+func (o *Operator) HealthAddress() string { return fmt.Sprintf("127.0.0.1:%d", o.health) }
+
 // PeerAddress is where the other replicas reach it.
 func (o *Operator) PeerAddress() string { return fmt.Sprintf("%s:%d", o.IP, o.peerPort) }
 

@@ -89,8 +89,8 @@ func (g *Generator) cluster(o *compile.Objects) {
 	if g.chance(50) {
 		pair := compile.KeyPair{}
 		o.Certificates = compile.Certificates{
-			Leaves: map[mesh.WorkloadID]compile.KeyPair{{Mesh: "m", Name: "a_ns"}: pair},
-			Mapped: map[compile.Mapping]compile.KeyPair{{Mesh: "m", Name: "arn:aws:acm:x:1:certificate/c"}: pair},
+			Leaves: map[mesh.Object]compile.KeyPair{{Kind: "VirtualNode", Namespace: "ns", Name: "a"}: pair},
+			Mapped: map[compile.Mapping][]compile.MappedSecret{{Mesh: "m", Name: "arn:aws:acm:x:1:certificate/c"}: {{Secret: "s", Namespaces: []string{"ns"}, KeyPair: pair}}},
 		}
 	}
 }

@@ -61,7 +61,7 @@ func (w *writer) adminConnections() *hcmv3.HttpConnectionManager {
 		GenerateRequestId:            wrapperspb.Bool(false),
 		HttpFilters: []*hcmv3.HttpFilter{
 			{Name: "envoy.filters.http.rbac", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: w.any(adminAccess(w.settings.Admin.ReadyOnly))}},
-			{Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: w.any(&routerv3.Router{})}},
+			{Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: w.any(&routerv3.Router{DynamicStats: wrapperspb.Bool(false)})}},
 		},
 		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
 			Name: AdminListener,

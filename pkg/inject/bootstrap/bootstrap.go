@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -20,6 +21,10 @@ const (
 	// regexProgramSize lifts Envoy's own limit of compiled regular expressions (100) far above what we let through:
 	// App Mesh allowed 1 000, and the refusal must come from us, in words, not from a proxy.
 	regexProgramSize = 1_000_000
+	// cancelledStreams lifts Envoy's own limit (500) of the streams of a connection of which half are reset within a second. It is meant
+	// for strangers; between proxies a connection carries the requests of many clients, and ending it for the haste of one would lose
+	// those of all. Gateways keep the limit.
+	cancelledStreams = 1_000_000_000
 	// defaultOutlierLog is App Mesh's ENVOY_OUTLIER_DETECTION_EVENT_LOG_PATH.
 	defaultOutlierLog = "/dev/stdout"
 )
@@ -99,6 +104,9 @@ func (w *writer) node() *corev3.Node {
 
 func (w *writer) runtime() *bootstrapv3.LayeredRuntime {
 	values := map[string]any{"re2.max_program_size.error_level": regexProgramSize}
+	if !strings.Contains(w.settings.NodeID, "/virtualGateway/") {
+		values["overload.premature_reset_total_stream_count"] = cancelledStreams
+	}
 	if n := w.settings.RequestsPerIOCycle; n > 0 {
 		values["http.max_requests_per_io_cycle"] = n
 	}

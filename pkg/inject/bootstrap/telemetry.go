@@ -8,6 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	metricsv3 "github.com/envoyproxy/go-control-plane/envoy/config/metrics/v3"
 	tracev3 "github.com/envoyproxy/go-control-plane/envoy/config/trace/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -22,17 +23,31 @@ const (
 const defaultXRayRate = 0.05
 
 // listenerTags pull protocol, port and route configuration out of the stat prefix "ingress.<protocol>.<port>" that nodes
-// with several listeners have. Source: App Mesh's agent, which wrote the same in another form: it began with ".*?", and Envoy tries
-// each expression at each place of each name, with backtracking. That took 70 ms of a processor for every cluster.
-var listenerTags = []Tag{
-	{"appmesh.listener_protocol", listenerStats + `((\w+?)\.)[0-9]+?\.`},
-	{"appmesh.listener_port", listenerStats + `\w+?\.(([0-9]+?)\.)`},
-	{"envoy.rds_route_config", listenerStats + `\w+?\.[0-9]+?\.rds\.((.*?)\.)`},
-}
+// with several listeners have. Source: App Mesh's agent, which wrote each as one expression that began with ".*?". Envoy tries an
+// expression only on names that begin with the literal word after its "^", so every place of the prefix has an expression of its own:
+// a cluster costs a processor 0.4 ms instead of the 43 of App Mesh's form.
+var listenerTags = func() (tags []Tag) {
+	for _, t := range []Tag{
+		{"appmesh.listener_protocol", `((\w+?)\.)[0-9]+?\.`},
+		{"appmesh.listener_port", `\w+?\.(([0-9]+?)\.)`},
+		{"envoy.rds_route_config", `\w+?\.[0-9]+?\.rds\.((.*?)\.)`},
+	} {
+		for _, place := range listenerStats {
+			tags = append(tags, Tag{t.Name, place + t.Value})
+		}
+	}
+	return tags
+}()
 
 // listenerStats is how the names of all statistics begin that have that prefix: those of a listener's HTTP or TCP filter, and the same
 // once more below the listener.
-const listenerStats = `^(?:listener\..+?\.)?(?:http|tcp)\.ingress\.`
+var listenerStats = []string{`^http\.ingress\.`, `^tcp\.ingress\.`, `^listener\..+?\.(?:http|tcp)\.ingress\.`}
+
+// ownStreams are the statistics of the ADS stream that would count as requests: every failed attempt as a 503.
+var ownStreams = []string{
+	"cluster." + ControlPlaneCluster + ".upstream_rq_2", "cluster." + ControlPlaneCluster + ".upstream_rq_5",
+	"cluster." + ControlPlaneCluster + ".internal.",
+}
 
 func (w *writer) addStats(b *bootstrapv3.Bootstrap) {
 	s := w.settings
@@ -47,6 +62,12 @@ func (w *writer) addStats(b *bootstrapv3.Bootstrap) {
 			TagName: tag.Name, TagValue: &metricsv3.TagSpecifier_Regex{Regex: tag.Value},
 		})
 	}
+	// Dashboards and canary controllers sum requests over all clusters of a pod: what the proxy does for itself is not among them.
+	exclusions := &matcherv3.ListStringMatcher{}
+	for _, p := range ownStreams {
+		exclusions.Patterns = append(exclusions.Patterns, prefix(p))
+	}
+	config.StatsMatcher = &metricsv3.StatsMatcher{StatsMatcher: &metricsv3.StatsMatcher_ExclusionList{ExclusionList: exclusions}}
 	b.StatsConfig = config
 	if s.StatsFlushInterval > 0 {
 		b.StatsFlushInterval = duration(s.StatsFlushInterval)

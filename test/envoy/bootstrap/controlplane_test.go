@@ -44,6 +44,8 @@ type controlPlane struct {
 	nodes  []string
 	hangUp context.CancelFunc
 	until  context.Context
+	// stop ends the server for good.
+	stop func()
 }
 
 // serve starts a control plane whose certificate names dns, and stops it with the test.
@@ -62,6 +64,7 @@ func serve(t *testing.T, dns string) *controlPlane {
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(server, c)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
+	c.stop = server.Stop
 	return c
 }
 
