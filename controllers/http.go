@@ -56,11 +56,11 @@ func serveHTTP(ctx context.Context, address string, secure *tls.Config, h http.H
 // is too large.
 type hooks struct {
 	webhook.Server // registers the webhooks with their metrics; it is never started
-	port     int
-	secure   *tls.Config
-	mux      *http.ServeMux
-	started  atomic.Bool
-	panicked func(reason any, stack []byte)
+	port           int
+	secure         *tls.Config
+	mux            *http.ServeMux
+	started        atomic.Bool
+	panicked       func(reason any, stack []byte)
 }
 
 func newHooks(port int, secure *tls.Config, panicked func(reason any, stack []byte)) *hooks {

@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -20,6 +22,8 @@ type loop struct {
 	pipeline *pipeline.Pipeline
 	log      logr.Logger
 	memory   lifetime.Memory
+	// unresolvable returns the zones of names of ours that the cluster's DNS does not know.
+	unresolvable func() []string
 	// stepped is called after each pass.
 	stepped func(*pipeline.Snapshot)
 }
@@ -45,17 +49,36 @@ func (l *loop) Start(ctx context.Context) error {
 		case <-l.source.Changed():
 		}
 		start := time.Now()
-		s := l.pipeline.Step(l.memory.Objects(l.source.Objects()))
-		l.memory.Note(s.Objects, s.Result)
+		s, err := l.pass()
 		took := time.Since(start)
-		l.observe(s, took)
-		l.stepped(s)
+		if err != nil {
+			panics.WithLabelValues("pipeline").Inc()
+			l.log.Error(err, "Pass failed; everything goes on with the configuration before")
+		} else {
+			l.observe(s, took)
+			l.stepped(s)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(min(max(took, minRest), maxRest)):
 		}
 	}
+}
+
+// pass runs one pass. A panic in it is an error of ours, which must not end the service of what is known already.
+func (l *loop) pass() (s *pipeline.Snapshot, err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("memory of accepted objects: panic: %v\n%s", reason, debug.Stack())
+		}
+	}()
+	in := l.memory.Objects(l.source.Objects())
+	in.Unresolvable = l.unresolvable()
+	if s, err = l.pipeline.Try(in); err == nil {
+		l.memory.Note(s.Objects, s.Result)
+	}
+	return s, err
 }
 
 func (l *loop) observe(s *pipeline.Snapshot, took time.Duration) {

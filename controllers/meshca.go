@@ -31,7 +31,7 @@ type signer struct {
 	stored func() []string
 	// settings are all MeshSettings.
 	settings func() []*meshv1alpha1.MeshSettings
-	wake   <-chan struct{}
+	wake     <-chan struct{}
 }
 
 // NeedLeaderElection is true: one writer is enough.

@@ -52,7 +52,7 @@ type Options struct {
 	MetricsAddr            string
 	HealthPort, AdminPort  int
 	XDSPort, PeerPort      int
-	WebhookPort            int
+	WebhookPort, DNSPort   int
 	LeaderElection         bool
 	SyncPeriod             time.Duration
 	TLSMinVersion          uint16
@@ -96,12 +96,13 @@ type operator struct {
 	sign       chan struct{} // of the signer
 	look       chan struct{} // of the watchman
 	served     chan struct{} // closed after the first pass
+	hosts      hosts
 	early      []func(context.Context) error
 }
 
 // Run serves until ctx ends. The error says what kept it from starting or made it stop.
 func Run(ctx context.Context, cfg *rest.Config, o Options, log logr.Logger) error {
-	op := &operator{Options: o, log: log, wake: make(chan struct{}, 1), stir: make(chan struct{}, 1), sign: make(chan struct{}, 1), look: make(chan struct{}, 1), served: make(chan struct{})}
+	op := &operator{Options: o, log: log, wake: make(chan struct{}, 1), stir: make(chan struct{}, 1), sign: make(chan struct{}, 1), look: make(chan struct{}, 1), served: make(chan struct{}), hosts: hosts{changed: make(chan struct{}, 1)}}
 	steps := []struct {
 		what string
 		do   func(context.Context, *rest.Config) error
@@ -113,6 +114,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options, log logr.Logger) erro
 		{"serve xDS", op.serveXDS},
 		{"talk to the other replicas", func(context.Context, *rest.Config) error { return op.servePeers() }},
 		{"serve the admin API", func(context.Context, *rest.Config) error { return op.serveAdmin() }},
+		{"serve DNS", op.serveDNS},
 		{"serve webhooks", op.serveWebhooks},
 		{"write statuses", op.writeStatuses},
 		{"write finalizers", op.writeLifetimes},
@@ -272,7 +274,9 @@ func families(ips []string) string {
 }
 
 func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
-	src, err := source.NewCluster(ctx, op.manager.GetCache(), compile.Settings{ClusterDomain: op.ClusterDomain, EgressExempt: op.EgressExempt, BackendGroups: op.BackendGroups}, op.Namespace)
+	src, err := source.NewCluster(ctx, op.manager.GetCache(), compile.Settings{
+		ClusterDomain: op.ClusterDomain, EgressExempt: op.EgressExempt, BackendGroups: op.BackendGroups, IPv6Only: op.Inject.IPFamilies == "6",
+	}, op.Namespace)
 	if err != nil {
 		return err
 	}
@@ -281,7 +285,8 @@ func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
 	src.Gone = op.cache.Disconnect
 	op.pipeline = pipeline.New(op.cache, time.Now)
 	first := true
-	return op.manager.Add(&loop{source: src, pipeline: op.pipeline, log: op.log.WithName("pipeline"), stepped: func(*pipeline.Snapshot) {
+	return op.manager.Add(&loop{source: src, pipeline: op.pipeline, log: op.log.WithName("pipeline"), unresolvable: op.hosts.zones, stepped: func(s *pipeline.Snapshot) {
+		op.hosts.note(s, op.Service+"-dns."+op.Namespace+".svc."+op.ServiceDomain)
 		if first {
 			first = false
 			close(op.served)
@@ -314,11 +319,12 @@ func wakeUp(c chan struct{}) {
 
 func (op *operator) serveWebhooks(context.Context, *rest.Config) error {
 	server := op.manager.GetWebhookServer()
+	live := newSparing(op.client)
 	admission.Register(server, admission.Deps{
-		Cache: op.manager.GetClient(), Live: op.client, Families: func() string { return op.Inject.IPFamilies }, ClusterDomain: op.ClusterDomain,
+		Cache: op.manager.GetClient(), Live: live, Families: func() string { return op.Inject.IPFamilies }, ClusterDomain: op.ClusterDomain,
 	})
 	server.Register(injectwebhook.Path, &webhook.Admission{Handler: &injectwebhook.Handler{
-		Cache: op.manager.GetClient(), Live: op.client, Config: func() inject.Config { return op.Inject },
+		Cache: op.manager.GetClient(), Live: live, Config: func() inject.Config { return op.Inject },
 		Leaving: func(n *meshv1beta2.VirtualNode) bool { return lifetime.Leaving(op.source.Objects(), n) },
 	}})
 	return nil

@@ -14,6 +14,9 @@ import (
 	"github.com/aftermesh/aftermesh/pkg/inject"
 )
 
+// maxAnnotation bounds what is kept of an annotation. The longest that the injector writes is the profile, some hundred bytes.
+const maxAnnotation = 4 << 10
+
 // slimPod keeps of a pod what source and authentication read. Ten thousand pods would otherwise take most of the memory.
 func slimPod(obj any) (any, error) {
 	p, ok := obj.(*corev1.Pod)
@@ -26,7 +29,8 @@ func slimPod(obj any) (any, error) {
 	}}
 	kept := map[string]string{}
 	for _, k := range []string{meshv1beta2.AnnotationNode, meshv1beta2.AnnotationProfile, meshv1beta2.LabelInject} {
-		if v, ok := p.Annotations[k]; ok {
+		// A value that is longer was not written by the injector, and would stay in memory for every pod of a stranger.
+		if v, ok := p.Annotations[k]; ok && len(v) <= maxAnnotation {
 			kept[k] = v
 		}
 	}

@@ -8,11 +8,15 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/schema"
 )
 
-// FuzzWebhooks sends any bytes as the object and the old object of a request to both webhooks of a kind: they answer, and what the
-// mutating one makes of an object that can be decoded can be decoded too.
+// FuzzWebhooks sends any bytes as the object and the old object of a request to both webhooks of a kind: they answer. What an API
+// server would send of the same objects can be decoded after the mutating webhook if it could be before.
 func FuzzWebhooks(f *testing.F) {
 	names := slices.Sorted(maps.Keys(kinds))
 	seeds := []string{
@@ -32,17 +36,50 @@ func FuzzWebhooks(f *testing.F) {
 	d := Deps{Cache: world, Live: world, Families: func() string { return "46" }}
 	f.Fuzz(func(t *testing.T, kind uint8, object, old []byte, update bool) {
 		name := names[int(kind)%len(names)]
-		r := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "ns", Object: runtime.RawExtension{Raw: object}}}
-		if update {
-			r.Operation, r.OldObject.Raw = admissionv1.Update, old
+		request := func(object, old []byte) admission.Request {
+			r := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "ns", Object: runtime.RawExtension{Raw: object}}}
+			if update {
+				r.Operation, r.OldObject.Raw = admissionv1.Update, old
+			}
+			return r
 		}
-		(&Validator{Object: kinds[name], Deps: d}).Handle(t.Context(), r)
-		answer := (&Mutator{Kind: name, Deps: d}).Handle(t.Context(), r)
-		if !answer.Allowed || len(answer.Patches) == 0 || json.Unmarshal(object, kinds[name]()) != nil {
+		handle := func(r admission.Request) admission.Response {
+			(&Validator{Object: kinds[name], Deps: d}).Handle(t.Context(), r)
+			return (&Mutator{Kind: name, Deps: d}).Handle(t.Context(), r)
+		}
+		handle(request(object, old))
+		sent, stored := asSent(t, name, object, false), asSent(t, name, old, true)
+		if sent == nil || update && stored == nil || json.Unmarshal(sent, kinds[name]()) != nil {
 			return
 		}
-		if err := json.Unmarshal(patched(t, object, answer), kinds[name]()); err != nil {
+		answer := handle(request(sent, stored))
+		if !answer.Allowed || len(answer.Patches) == 0 {
+			return
+		}
+		if err := json.Unmarshal(patched(t, sent, answer), kinds[name]()); err != nil {
 			t.Fatalf("%s becomes something else: %v", name, err)
 		}
 	})
+}
+
+// asSent is what an API server sends of an object: pruned, with every key once and, if it was stored, valid. It is nil if the server
+// would send nothing.
+func asSent(t *testing.T, name string, raw []byte, stored bool) []byte {
+	t.Helper()
+	k, err := schema.Of(meshv1beta2.GroupVersion.WithKind(name))
+	if err != nil || k == nil {
+		t.Fatal(name, err)
+	}
+	var object map[string]any
+	if utiljson.Unmarshal(raw, &object) != nil || object == nil {
+		return nil
+	}
+	if _, broken := k.Decode(object); len(broken) > 0 || stored && len(k.Validate(object)) > 0 {
+		return nil
+	}
+	out, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

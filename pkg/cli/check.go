@@ -25,7 +25,8 @@ would refuse, which fields do not exist, what does not resolve, and what has ano
 
 Without -f it looks at a cluster instead, and lists what is left over of this controller and of App Mesh's: objects whose deletion
 waits for nobody, finalizers without an operator, webhooks without a service; and the pods that run without a proxy although they
-should have one, or with an old one, and those whose probes a listener refuses since it became STRICT. Each comes with the command that ends it.
+should have one, or with an old one, and those whose probes a listener refuses since it became STRICT; and the names that do not resolve, with
+the stanza that CoreDNS needs. Each comes with the command that ends it.
 
 Exit code 0 means that everything would be served (warnings included), 1 that something would not.`,
 		Example: `  aftermesh check -f manifests/

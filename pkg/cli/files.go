@@ -26,6 +26,7 @@ type fileFlags struct {
 }
 
 func (f *fileFlags) add(c *cobra.Command) {
+	c.Annotations = map[string]string{dies: "true"}
 	c.Flags().StringSliceVarP(&f.paths, "filename", "f", nil, "manifests: a file, a folder with everything below it, or - for standard input; repeatable")
 	c.Flags().StringVarP(&f.namespace, "namespace", "n", "default", "namespace of objects that name none")
 	c.Flags().StringSliceVar(&f.exempt, "egress-exempt", defaultExempt, "TLS server names on port 443 that pass the egress filter DROP_ALL")

@@ -87,6 +87,11 @@ func leftovers(ctx context.Context, c client.Client, now time.Time) ([]string, e
 	if !running && held > 0 {
 		out = append(out, fmt.Sprintf("%d objects carry finalizers and no operator runs that would release them; start the operator, or run: aftermesh uninstall", held))
 	}
+	names, err := unresolvableNames(ctx, c, objects)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, names...)
 	hooks, err := deadWebhooks(ctx, c)
 	return append(out, hooks...), err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -47,6 +48,7 @@ All flags of the App Mesh controller are accepted; those that only made sense wi
 			if err != nil {
 				return err
 			}
+			limitMemory(os.Getenv)
 			return controllers.Run(c.Context(), cfg, opts, log)
 		},
 	}
@@ -104,6 +106,7 @@ type operatorFlags struct {
 	healthPort, jaegerPort, datadogPort                   int
 	statsdPort, xrayPort, envoyAdminPort                  int
 	xdsPort, peerPort, operatorAdminPort, webhookPort     int
+	dnsPort                                               int
 	preStop, postStart, readinessDelay, readinessPeriod   int
 	leaderElection, jaeger, datadog, xray, backendGroups  bool
 	syncPeriod, tokenExpiration                           time.Duration
@@ -137,6 +140,7 @@ func (o *operatorFlags) addProcess(f *pflag.FlagSet) {
 	f.IntVar(&o.xdsPort, "xds-port", 15010, "port of xDS (TLS)")
 	f.IntVar(&o.peerPort, "peer-port", 15011, "port for the other replicas (mutual TLS)")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port of the admission webhooks")
+	f.IntVar(&o.dnsPort, "dns-port", 1053, "port of the DNS server, UDP and TCP")
 	f.IntVar(&o.operatorAdminPort, "admin-port", 15014, "port of the admin API, on loopback")
 	f.DurationVar(&o.tokenExpiration, "proxy-token-expiration", time.Hour, "life of the proxies' tokens")
 }
@@ -263,7 +267,7 @@ func (o *operatorFlags) options(f *pflag.FlagSet, log logr.Logger) (controllers.
 	})
 	opts := controllers.Options{
 		Version: Version, MetricsAddr: o.metricsAddr, HealthPort: o.healthPort, AdminPort: o.operatorAdminPort,
-		XDSPort: o.xdsPort, PeerPort: o.peerPort, WebhookPort: o.webhookPort, LeaderElection: o.leaderElection, SyncPeriod: o.syncPeriod,
+		XDSPort: o.xdsPort, PeerPort: o.peerPort, WebhookPort: o.webhookPort, DNSPort: o.dnsPort, LeaderElection: o.leaderElection, SyncPeriod: o.syncPeriod,
 		TLSMinVersion: minVersion, TLSCipherSuites: ciphers, ClusterDomain: o.clusterDomain, EgressExempt: o.exempt, BackendGroups: o.backendGroups,
 		Inject: c, Service: "aftermesh", ServiceDomain: o.clusterDomain,
 	}

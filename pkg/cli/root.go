@@ -25,6 +25,9 @@ const (
 	exitUsage = 2
 )
 
+// dies is the annotation of verbs that a signal ends as it ends any program: they compute, and look at no context meanwhile.
+const dies = "dies-by-signals"
+
 // errFault ends a verb that has already said what is wrong.
 var errFault = errors.New("faults found")
 
@@ -37,9 +40,13 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if filepath.Base(args[0]) == cni.Type {
 		return cni.Main(Version)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	root := newRoot(strings.TrimPrefix(filepath.Base(args[0]), "kubectl-"))
+	ctx := context.Background()
+	if verb, _, err := root.Find(args[1:]); err != nil || verb.Annotations[dies] == "" {
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+	}
 	root.SetArgs(args[1:])
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -83,6 +83,7 @@ func (c *Compiler) pass(in *Objects) *Result {
 	b.compileDestinations()
 	b.compileRouters()
 	b.compileServices()
+	b.compileHosts()
 	b.compileWorkloads()
 	b.compileGateways()
 	b.assignMembers()
@@ -182,6 +183,7 @@ type builder struct {
 	// alike are the meshes in which two services may stand for one host.
 	alike map[*meshInfo]bool
 
+	hosts     []mesh.Host
 	workloads []*mesh.Workload
 	groups    map[string]*mesh.Group
 	proxies   []mesh.Proxy
@@ -233,7 +235,7 @@ func (b *builder) seal() *Result {
 	for _, w := range b.workloads {
 		w.Fingerprint = fingerprintWorkload(w)
 	}
-	m := &mesh.Model{Workloads: b.workloads, Proxies: b.proxies, Members: b.members}
+	m := &mesh.Model{Workloads: b.workloads, Hosts: b.hosts, Proxies: b.proxies, Members: b.members}
 	for _, g := range b.groups {
 		m.Groups = append(m.Groups, g)
 	}

@@ -8,9 +8,10 @@
 //  3. destinations: the listeners of each node as callers see them, with endpoints
 //  4. routes: inline routes and Route objects of each router, merged, in matching order
 //  5. services: what each virtual service answers on its ports
-//  6. workloads: each node with its backends, and what its applications may mean by a port
-//  7. members: which proxies belong to which workload
-//  8. seal: fingerprints and sorting
+//  6. hosts: the names that the operator's DNS server answers
+//  7. workloads: each node with its backends, and what its applications may mean by a port
+//  8. members: which proxies belong to which workload
+//  9. seal: fingerprints and sorting
 //
 // A mistake of a user becomes a Problem that names object, field and remedy, and costs only the part it is in. A reference that
 // does not resolve keeps its share of the traffic and answers 503; it never falls through to something broader.

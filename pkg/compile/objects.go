@@ -40,6 +40,9 @@ type Objects struct {
 	// Certificates is the TLS material that the control plane delivers itself.
 	Certificates Certificates
 
+	// Unresolvable are the zones of names of ours of which the cluster's DNS knows nothing, sorted. Whoever fills it in has asked.
+	Unresolvable []string
+
 	Settings Settings
 }
 
@@ -105,6 +108,8 @@ type Settings struct {
 	TrustDomain string
 	// BackendGroups lets backend groups have an effect. App Mesh's default is off.
 	BackendGroups bool
+	// IPv6Only is set where pods have IPv6 addresses only, and so names get virtual addresses of that family.
+	IPv6Only bool
 	// Offline is set where no admission webhook and no pods exist (files, standalone mode): every workload gets one group
 	// whose proxies are named by node id, and an object whose namespace no Mesh selects joins the only Mesh there is.
 	Offline bool

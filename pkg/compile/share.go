@@ -21,7 +21,8 @@ const (
 // sharePort decides which connections to a port mean which of its services, so that none reaches a service that nobody meant. See
 // docs/decisions/028-outbound-ports.md.
 //
-//   - A connection to a known address of a service means that service.
+//   - A connection to a known address of a service means that service: a cluster IP, the address of a pod of a headless Service, or
+//     what the operator's DNS server answers for the name.
 //   - A TCP service outside the cluster, whose addresses are not known, is found by TLS server name where others share its port, and
 //     on port 443.
 //   - The only TCP service without a known address takes the rest, as in App Mesh, unless HTTP services share the port.
@@ -49,13 +50,16 @@ func (b *builder) sharePort(n *node, p *mesh.OutboundPort, allowAll bool) {
 	for i := range p.HTTP {
 		p.HTTP[i].Addresses = unclaimed(taken, p.HTTP[i].Service.Addresses)
 	}
+	for i := range p.HTTP {
+		p.HTTP[i].Addresses = append(p.HTTP[i].Addresses, unclaimed(taken, p.HTTP[i].Service.Resolved)...)
+	}
 }
 
 // takePort decides what leads to a TCP service that has a port for itself.
 func takePort(p *mesh.OutboundPort, allowAll bool) {
 	t := &p.TCP[0]
 	if allowAll && len(t.Service.Addresses) > 0 {
-		t.Addresses = t.Service.Addresses
+		t.Addresses = unclaimed(map[string]bool{}, slices.Concat(t.Service.Addresses, t.Service.Resolved))
 		return
 	}
 	t.Rest = true
@@ -84,6 +88,10 @@ func (b *builder) shareTCP(n *node, p *mesh.OutboundPort) {
 			unknown = append(unknown, t)
 		}
 	}
+	// The addresses by which a name resolves may be those of another service's own name, which comes first.
+	for i := range p.TCP {
+		p.TCP[i].Addresses = append(p.TCP[i].Addresses, unclaimed(addresses, p.TCP[i].Service.Resolved)...)
+	}
 	// A pod of a headless Service may be dialled before it is known, so what is left there cannot be told.
 	if len(unknown) == 1 && len(p.HTTP) == 0 && !headless {
 		unknown[0].Rest = true
@@ -95,15 +103,35 @@ func (b *builder) shareTCP(n *node, p *mesh.OutboundPort) {
 		p.Inspect = p.Inspect || len(t.ServerNames) > 0
 	}
 	b.reportByName(n, p)
-	p.TCP = slices.DeleteFunc(p.TCP, func(t mesh.OutboundService) bool {
-		if len(t.Addresses) > 0 || len(t.PodAddresses) > 0 || len(t.ServerNames) > 0 || t.Rest {
-			return false
+	var kept []mesh.OutboundService
+	for _, t := range p.TCP {
+		switch {
+		case len(t.Addresses) > 0 || len(t.PodAddresses) > 0 || len(t.ServerNames) > 0 || t.Rest:
+			kept = append(kept, t)
+		case !slices.ContainsFunc(p.TCP, func(other mesh.OutboundService) bool { return meansSame(other, t) }):
+			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonPortConflict, Path: "spec.backends",
+				Message: fmt.Sprintf("tcp backend %s is left out: no address and no TLS server name tells it apart from the other backends on port %d; "+
+					"use another port, or a Service of its own", t.Service.Object, p.Port)})
 		}
-		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonPortConflict, Path: "spec.backends",
-			Message: fmt.Sprintf("tcp backend %s is left out: no address and no TLS server name tells it apart from the other backends on port %d; "+
-				"use another port, or a Service of its own", t.Service.Object, p.Port)})
-		return true
-	})
+	}
+	p.TCP = kept
+}
+
+// meansSame is true when connections to an address of t go to other, and from there to the same targets. So two names of one Service do
+// no harm.
+func meansSame(other, t mesh.OutboundService) bool {
+	if !slices.ContainsFunc(other.Addresses, func(a string) bool {
+		return slices.Contains(t.Service.Addresses, a) || slices.Contains(t.Service.Resolved, a)
+	}) {
+		return false
+	}
+	targets := func(p *mesh.ServicePort) (out []mesh.Target) {
+		if len(p.Routes) > 0 {
+			out = p.Routes[0].Targets
+		}
+		return out
+	}
+	return slices.EqualFunc(targets(other.Port), targets(t.Port), func(x, y mesh.Target) bool { return x.Cluster == y.Cluster && x.Weight == y.Weight })
 }
 
 // reportByName says which services of a port are found by TLS server name only, unless clients speak TLS there anyway.
@@ -154,7 +182,7 @@ func (b *builder) podAddresses(p *mesh.ServicePort) []string {
 			if d == nil {
 				continue
 			}
-			if n := b.nodes[types.NamespacedName{Namespace: d.Object.Namespace, Name: d.Object.Name}]; n != nil {
+			if n := b.nodeOf(d.Object); n != nil {
 				for _, pod := range n.pods {
 					out = append(out, pod.IPs...)
 				}
@@ -171,6 +199,10 @@ func (b *builder) podAddresses(p *mesh.ServicePort) []string {
 		return nil
 	}
 	return out
+}
+
+func (b *builder) nodeOf(o mesh.Object) *node {
+	return b.nodes[types.NamespacedName{Namespace: o.Namespace, Name: o.Name}]
 }
 
 // serverNames are the TLS server names by which clients call a service whose targets are all outside the cluster: its own name and

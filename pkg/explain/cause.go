@@ -2,6 +2,7 @@ package explain
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
@@ -38,7 +39,7 @@ func newCauses(w *mesh.Workload) *causes {
 
 func (c *causes) service(s *mesh.Service) {
 	name := translate.HostName(s.Name)
-	c.hosts[name], c.addresses[strings.ToLower(s.Name)] = s.Object.String(), s.Addresses
+	c.hosts[name], c.addresses[strings.ToLower(s.Name)] = s.Object.String(), append(slices.Clone(s.Addresses), s.Resolved...)
 	for _, p := range s.Ports {
 		for _, r := range p.Routes {
 			c.routes[[2]string{name, r.Name}] = r.Object.String()

@@ -138,6 +138,7 @@ func (w *work) gatewayProcess(envoy *corev1.Container, admin bootstrap.Admin) {
 		envoy.ReadinessProbe = w.config.readinessProbe()
 	}
 	w.replaceShellProbe(envoy, admin)
+	w.replaceInfoProbes(envoy, admin)
 	if envoy.Lifecycle == nil || envoy.Lifecycle.PreStop == nil {
 		if hook := w.preStop(); hook != nil {
 			envoy.Lifecycle = &corev1.Lifecycle{PostStart: ptr.Deref(envoy.Lifecycle, corev1.Lifecycle{}).PostStart, PreStop: hook.PreStop}
@@ -153,6 +154,9 @@ func (w *work) gatewayProcess(envoy *corev1.Container, admin bootstrap.Admin) {
 	w.allowLowPorts()
 }
 
+// livePath of the admin port answers 200 as long as Envoy runs, also while it drains, when /ready does not.
+const livePath = "/stats?filter=server.live"
+
 // replaceShellProbe turns a liveness probe that runs curl, which App Mesh's image had and stock Envoy has not, into an HTTP
 // one. As that fails until the first configuration is there, a startup probe keeps kubelet from judging before.
 func (w *work) replaceShellProbe(envoy *corev1.Container, admin bootstrap.Admin) {
@@ -162,12 +166,30 @@ func (w *work) replaceShellProbe(envoy *corev1.Container, admin bootstrap.Admin)
 	}
 	probe.ProbeHandler = w.config.readyProbe().ProbeHandler
 	if !admin.ReadyOnly {
-		probe.HTTPGet.Path = "/server_info"
+		probe.HTTPGet.Path = livePath
 	}
 	if envoy.StartupProbe == nil {
 		envoy.StartupProbe = w.config.startupProbe()
 	}
 	w.report.warn("the liveness probe of container %s ran curl, which stock Envoy has not; it asks %s on the admin port instead", envoyContainer, probe.HTTPGet.Path)
+}
+
+// replaceInfoProbes leads probes that ask the admin port for /server_info, which shows the whole bootstrap and answers inside the pod only,
+// to what tells the same.
+func (w *work) replaceInfoProbes(envoy *corev1.Container, admin bootstrap.Admin) {
+	if admin.Open && !admin.ReadyOnly {
+		return
+	}
+	for kind, probe := range handlers(envoy) {
+		if probe.HTTPGet == nil || portOf(envoy, &probe.ProbeHandler) != admin.Port || probe.HTTPGet.Path != "/server_info" {
+			continue
+		}
+		probe.HTTPGet.Path = "/ready"
+		if !admin.ReadyOnly {
+			probe.HTTPGet.Path = livePath
+		}
+		w.report.warn("the %s of container %s asked /server_info, which answers inside the pod only; it asks %s instead", title(kind), envoyContainer, probe.HTTPGet.Path)
+	}
 }
 
 // allowLowPorts lets a gateway listen below 1024 although it does not run as root.

@@ -29,6 +29,8 @@ type Model struct {
 	Groups []*Group
 	// Proxies are the injected pods that belong to a group, sorted by ID; in standalone mode there are none.
 	Proxies []Proxy
+	// Hosts are the names that no cluster DNS knows and that the operator's own answers, sorted by name.
+	Hosts []Host
 	// Members maps the id of a proxy (a pod's UID, in standalone mode its node id) to the ID of its group.
 	Members map[string]string
 
@@ -53,6 +55,17 @@ func (m *Model) Dependents(o Object) []*Group {
 		m.dependents.of = of
 	})
 	return m.dependents.of[o]
+}
+
+// Host is a name that the operator's DNS server answers.
+type Host struct {
+	// Name is in lower case and has no dot at its end. Zone is the part of it for which the server is authoritative, the whole name
+	// where it stands alone.
+	Name, Zone string
+	// Object owns the name.
+	Object Object
+	// Addresses are what the name resolves to; none while nobody answers.
+	Addresses []string
 }
 
 // Proxy is one injected pod.
@@ -252,6 +265,9 @@ type Service struct {
 	// that clients dial its pods.
 	Addresses []string
 	Headless  bool
+	// Resolved are the addresses that the operator's DNS server answers for the name; none where the name is not its business. They
+	// count in the ports of the workloads that may call the service.
+	Resolved []string `hash:"-"`
 	// Sources are all objects that the service is made from: itself, router, routes, nodes.
 	Sources []Object
 	// Fingerprint covers the service with its routes and the names of its clusters.

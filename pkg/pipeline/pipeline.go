@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -107,6 +108,18 @@ func (p *Pipeline) Step(o *compile.Objects) *Snapshot {
 		p.publisher.Publish(&xds.Snapshot{Seq: s.Seq, Sets: s.Sets, GroupOf: groupOf(s.Result.Model)})
 	}
 	return s
+}
+
+// Try runs one pass like Step and survives a panic in it: then everything goes on with the snapshot before, which is returned (nil if there
+// was none), and what the pipeline remembered of earlier passes is forgotten, because it may be inconsistent.
+func (p *Pipeline) Try(o *compile.Objects) (s *Snapshot, err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			p.compiler, p.translator = compile.Compiler{}, translate.Translator{}
+			s, err = p.last.Load(), fmt.Errorf("pass: panic: %v\n%s", reason, debug.Stack())
+		}
+	}()
+	return p.Step(o), nil
 }
 
 // withFaults adds what translation had to leave out to the problems.

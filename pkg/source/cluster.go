@@ -242,6 +242,9 @@ func (s *Cluster) Wait(ctx context.Context) bool {
 	return true
 }
 
+// Again asks for another pass although no object has changed.
+func (s *Cluster) Again() { s.signal() }
+
 func (s *Cluster) signal() {
 	if s.ready.Load() {
 		signal(s.changed)

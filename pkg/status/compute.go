@@ -131,7 +131,7 @@ func accepted(problems []mesh.Problem) meshv1beta2.Condition {
 		return condition(meshv1beta2.ConditionAccepted, false, p[0].Reason, sentences(p))
 	}
 	if p := pick(problems, mesh.Adjusted); len(p) > 0 {
-		return condition(meshv1beta2.ConditionAccepted, true, meshv1beta2.ReasonAdjusted, sentences(p))
+		return condition(meshv1beta2.ConditionAccepted, true, adjustedReason(p), sentences(p))
 	}
 	return condition(meshv1beta2.ConditionAccepted, true, meshv1beta2.ReasonAccepted, "")
 }
@@ -155,8 +155,8 @@ func programmed(id mesh.Object, problems []mesh.Problem, t tally) meshv1beta2.Co
 	switch {
 	case t.all == 0:
 		return condition(meshv1beta2.ConditionProgrammed, true, meshv1beta2.ReasonNoProxies, "0 of 0 proxies: nothing runs that would use it")
-	case t.rejected != "":
-		return condition(meshv1beta2.ConditionProgrammed, false, meshv1beta2.ReasonProxyRejected, count+"; "+t.rejected)
+	case t.refusal() != "":
+		return condition(meshv1beta2.ConditionProgrammed, false, meshv1beta2.ReasonProxyRejected, count+"; "+t.refusal())
 	case t.there == t.all:
 		return condition(meshv1beta2.ConditionProgrammed, true, meshv1beta2.ReasonProgrammed, count)
 	case t.unknown > 0:
@@ -264,4 +264,14 @@ func sentences(problems []mesh.Problem) string {
 		s = strings.ToValidUTF8(s[:maxMessage], "") + " …"
 	}
 	return s
+}
+
+// adjustedReason is Adjusted, or what is worth a name of its own.
+func adjustedReason(problems []mesh.Problem) string {
+	for _, p := range problems {
+		if p.Reason == meshv1beta2.ReasonNameNotResolvable {
+			return p.Reason
+		}
+	}
+	return meshv1beta2.ReasonAdjusted
 }

@@ -93,6 +93,18 @@ func TestConditionsTellTheTruth(t *testing.T) {
 	}
 }
 
+// TestARefusalIsShownToItsOwnersOnly: what a proxy of another namespace says does not appear in the status of this one's objects.
+func TestARefusalIsShownToItsOwnersOnly(t *testing.T) {
+	t.Parallel()
+	in := input(nil, map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 6, Rejected: "cluster x: words of a stranger"}})
+	in.Result.Model.Proxies[1].Namespace = "evil"
+	got := meshv1beta2.FindCondition(new(Computer).Compute(in)[0].Conditions, meshv1beta2.ConditionProgrammed)
+	const want = "False/ProxyRejected 1 of 2 proxies run this generation; 1 proxies of other namespaces refuse their configuration"
+	if text := string(got.Status) + "/" + got.Reason + " " + got.Message; text != want {
+		t.Errorf("%q, want %q", text, want)
+	}
+}
+
 func TestInjectedNamesPods(t *testing.T) {
 	t.Parallel()
 	pods := []*compile.Pod{{Name: "p1"}, {Name: "p2"}}

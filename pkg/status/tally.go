@@ -12,8 +12,21 @@ import (
 type tally struct {
 	// all are the counted proxies, there those that run its generation, unknown those of which nobody knows.
 	all, there, unknown int
-	// rejected is the first refusal among those that do not run it.
+	// rejected is the first refusal among the proxies of the object's namespace that do not run it, foreign how many of other namespaces
+	// refuse something: their words are not shown to others than their owners.
 	rejected string
+	foreign  int
+}
+
+// refusal says who refuses what the object asks for; empty if nobody does.
+func (t tally) refusal() string {
+	switch {
+	case t.rejected != "":
+		return t.rejected
+	case t.foreign > 0:
+		return fmt.Sprintf("%d proxies of other namespaces refuse their configuration", t.foreign)
+	}
+	return ""
 }
 
 // group is what the proxies of one group have in common.
@@ -96,6 +109,8 @@ func (p *pass) count(id mesh.Object) tally {
 				t.unknown++
 			case s.Acked >= since:
 				t.there++
+			case s.Rejected != "" && x.Namespace != id.Namespace:
+				t.foreign++
 			case s.Rejected != "" && t.rejected == "":
 				t.rejected = fmt.Sprintf("pod %s/%s refuses %s", x.Namespace, x.Name, s.Rejected)
 			}

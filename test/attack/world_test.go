@@ -252,4 +252,4 @@ func TestMain(m *testing.M) {
 }
 
 // environment is what config/manager gives the operator besides what it knows of its pod.
-var environment = []string{fmt.Sprintf("GOMEMLIMIT=%d", memory)}
+var environment = []string{fmt.Sprintf("MEMORY_LIMIT=%d", memory)}

@@ -96,6 +96,9 @@ func Count(dir string, crds Schemas) ([]Field, error) {
 		if err != nil {
 			return nil, err
 		}
+		if strings.Contains(string(f.Comment), "reference: false") {
+			continue // it shows consequences of fields that meet, not the fields
+		}
 		if err := inspect(f, crds, found); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}

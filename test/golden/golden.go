@@ -3,10 +3,11 @@
 //
 //	-- input.yaml --
 //	-- problems --
+//	-- hosts --
 //	-- <group id> lds|rds|cds|eds|sds --
 //
 // A file with "cluster: true" in its comment is compiled as in a cluster, with the Pods and slices it contains; with "groups: true" as by an
-// operator that has backend groups switched on.
+// operator that has backend groups switched on. With "reference: false" it is no source for the reference of fields.
 package golden
 
 import (
@@ -79,6 +80,12 @@ func Section(s *pipeline.Snapshot, name string) (string, error) {
 	if name == "problems" {
 		for _, p := range s.Result.Problems {
 			fmt.Fprintf(&sb, "%s %s %s %s\n  %s\n", p.Severity, p.Object, p.Reason, p.Path, p.Message)
+		}
+		return sb.String(), nil
+	}
+	if name == "hosts" {
+		for _, h := range s.Result.Model.Hosts {
+			fmt.Fprintf(&sb, "%s %s in %s of %s\n", h.Name, strings.Join(h.Addresses, " "), h.Zone, h.Object)
 		}
 		return sb.String(), nil
 	}

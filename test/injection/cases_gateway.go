@@ -63,7 +63,7 @@ var gatewayCases = []Case{
 	about("variables", "of a gateway for an agent on the node", short{"envoy.env.STATSD_ADDRESS": "field status.hostIP"}).ofGateway().on(nodeLocal).
 		having(variable("STATSD_ADDRESS", "10.0.0.1")),
 	about("variables", "of a gateway that App Mesh's image read", short{"envoy.--concurrency": "7"}).ofGateway().having(variable("ENVOY_CONCURRENCY", "7")),
-	about("probes of a gateway", "a probe by curl asks the admin port instead", short{"envoy.liveness": "9901/server_info", "envoy.startup": "9901/ready"}).ofGateway().
+	about("probes of a gateway", "a probe by curl asks the admin port instead", short{"envoy.liveness": "9901/stats?filter=server.live", "envoy.startup": "9901/ready"}).ofGateway().
 		having(curlProbe).warns("the liveness probe of container envoy ran curl, which stock Envoy has not"),
 	about("probes of a gateway", "a probe by curl stays with an image of the user's", short{
 		"envoy.liveness": "sh -c curl -s http://localhost:9901/server_info | grep state | grep -q LIVE",

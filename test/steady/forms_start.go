@@ -109,7 +109,7 @@ func (s *stage) contextsForm(ctx context.Context, f *findings) error {
 		if c.name == "zoned" {
 			zone = "somewhere-else"
 		}
-		f.check("the place of "+c.name, place(ctx, p, region, zone))
+		f.check("the place of "+c.name, s.place(ctx, p, region, zone))
 	}
 	return nil
 }

@@ -80,15 +80,16 @@ func (w *writer) adminConnections() *hcmv3.HttpConnectionManager {
 	}
 }
 
-// adminAccess lets callers on loopback do everything and all others only look: whether the proxy is ready, what it is, and
-// its statistics. Never its configuration, which names every backend. readyOnly leaves everybody nothing but the first.
+// adminAccess lets callers on loopback do everything and all others only look: whether the proxy is ready, and its statistics. Never its
+// configuration, which names every backend; /server_info shows all of the bootstrap, which is in Envoy's arguments. readyOnly leaves
+// everybody nothing but the first.
 func adminAccess(readyOnly bool) *rbacfilterv3.RBAC {
 	loopback := &rbacv3.Permission{Rule: &rbacv3.Permission_Any{Any: true}}
 	paths := []*rbacv3.Permission{path(exact("/ready"))}
 	if readyOnly {
 		loopback = paths[0]
 	} else {
-		paths = append(paths, path(exact("/server_info")), path(exact("/stats")), path(prefix("/stats/")))
+		paths = append(paths, path(exact("/stats")), path(prefix("/stats/")))
 	}
 	return &rbacfilterv3.RBAC{Rules: &rbacv3.RBAC{
 		Action: rbacv3.RBAC_ALLOW,

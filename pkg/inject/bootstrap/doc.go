@@ -10,7 +10,7 @@
 //   - listeners and clusters are awaited without limit, every secret five seconds at most, so that one missing
 //     certificate cannot keep a pod from starting;
 //   - the admin interface is on a pipe; a static listener forwards to it everything for callers on loopback and only
-//     /ready, /server_info and /stats for others;
+//     /ready and /stats for others;
 //   - probes and scrapes that a listener with STRICT TLS would refuse have static listeners, which forward nothing else;
 //   - statistics, tracing and the outlier log as App Mesh's environment variables asked for them.
 //

@@ -36,6 +36,21 @@ type update struct {
 	Set  []Row             `json:"set,omitempty"`
 	Gone []string          `json:"gone,omitempty"`
 	Seen map[string]string `json:"seen,omitempty"`
+	// More says that the change goes on in the next message.
+	More bool `json:"more,omitempty"`
+}
+
+// rowsPerMessage keeps messages far below the limit of gRPC, 4 MB: a row has at most some kilobytes.
+const rowsPerMessage = 500
+
+// parts splits a change into messages of bounded size; the last one carries what is not a row.
+func (u update) parts() []update {
+	var out []update
+	for len(u.Set) > rowsPerMessage {
+		out = append(out, update{Set: u.Set[:rowsPerMessage], More: true})
+		u.Set = u.Set[rowsPerMessage:]
+	}
+	return append(out, u)
 }
 
 // diff returns the change from one table to another, false if there is none.
@@ -104,8 +119,26 @@ func encode(u update) (*wrapperspb.BytesValue, error) {
 	return wrapperspb.Bytes(b), err
 }
 
+// decode reads a message. A row that cannot be read is left out.
 func decode(m *wrapperspb.BytesValue) (update, error) {
-	var u update
-	err := json.Unmarshal(m.GetValue(), &u)
-	return u, err
+	var raw struct {
+		Set []json.RawMessage `json:"set"`
+		update
+	}
+	if err := json.Unmarshal(m.GetValue(), &raw); err != nil {
+		return update{}, err
+	}
+	u := raw.update
+	u.Set = nil
+	for _, text := range raw.Set {
+		var row Row
+		if json.Unmarshal(text, &row) == nil && row.Pod != "" {
+			row.Rejected = row.Rejected[:min(len(row.Rejected), maxText)]
+			u.Set = append(u.Set, row)
+		}
+	}
+	return u, nil
 }
+
+// maxText bounds what another replica may say of a refusal; it has been cut where it came in.
+const maxText = 4 << 10

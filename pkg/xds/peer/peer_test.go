@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 type rows struct {
@@ -163,5 +165,44 @@ func TestChangesAreToldWhenTheyHappen(t *testing.T) {
 		if got := strings.Join(table.Behind(c.own), ","); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
+	}
+}
+
+// TestAnyNumberOfRowsArrivesAndABadOneCostsItself: messages are bounded, a table in several of them counts as a whole, and a row that
+// cannot be read, or says too much, keeps the others from nobody.
+func TestAnyNumberOfRowsArrivesAndABadOneCostsItself(t *testing.T) {
+	t.Parallel()
+	own := &rows{}
+	var list []Row
+	const many = 3*rowsPerMessage + 7
+	for i := range many {
+		list = append(list, Row{Pod: fmt.Sprint(i), Rejected: strings.Repeat("x", 4*maxText)})
+	}
+	own.set(list...)
+	l := bufconn.Listen(1 << 16)
+	g := grpc.NewServer()
+	(&Server{Rows: own.get, Period: time.Millisecond}).Register(g)
+	go func() { _ = g.Serve(l) }()
+	defer g.Stop()
+	table := &Table{Dial: func(string) (*grpc.ClientConn, error) {
+		return grpc.NewClient("passthrough:///peer", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+	}}
+	table.Set(t.Context(), []string{"peer"})
+	eventually(t, "the rows never arrived", func() bool {
+		n := len(table.Rows())
+		if n != 0 && n != many {
+			t.Errorf("%d rows count before the others have come", n)
+		}
+		return n == many
+	})
+	for _, r := range table.Rows() {
+		if len(r.Rejected) != maxText {
+			t.Fatalf("a text of %d bytes came in", len(r.Rejected))
+		}
+	}
+	u, err := decode(wrapperspb.Bytes([]byte(`{"set":[{"pod":"a"},{"pod":7},"x",{},{"pod":"b","connected":"never"},{"pod":"c"}],"gone":["d"]}`)))
+	if err != nil || len(u.Set) != 2 || u.Set[0].Pod != "a" || u.Set[1].Pod != "c" || len(u.Gone) != 1 {
+		t.Errorf("%+v, %v", u, err)
 	}
 }

@@ -53,12 +53,14 @@ func (s *Server) follow(stream grpc.ServerStream) error {
 		u, changed := diff(told, rows)
 		u.Seen = moved(seen, versions)
 		if changed || u.Seen != nil || time.Since(last) >= alive {
-			m, err := encode(u)
-			if err != nil {
-				return err
-			}
-			if err := stream.SendMsg(m); err != nil {
-				return err
+			for _, part := range u.parts() {
+				m, err := encode(part)
+				if err != nil {
+					return err
+				}
+				if err := stream.SendMsg(m); err != nil {
+					return err
+				}
 			}
 			told, seen, last = rows, versions, time.Now()
 		}

@@ -133,6 +133,7 @@ func (t *Table) read(ctx context.Context, address string, f *following) error {
 		return err
 	}
 	rows, seen := map[string]Row{}, map[string]string{}
+	var begun []Row
 	for {
 		m := &wrapperspb.BytesValue{}
 		if err := stream.RecvMsg(m); err != nil {
@@ -143,6 +144,10 @@ func (t *Table) read(ctx context.Context, address string, f *following) error {
 			return err
 		}
 		mute.Reset(silence)
+		if begun = append(begun, u.Set...); u.More {
+			continue
+		}
+		u.Set, begun = begun, nil
 		if len(u.Set)+len(u.Gone)+len(u.Seen) == 0 && t.reachable(f) {
 			continue // nothing but a sign of life
 		}

@@ -65,7 +65,8 @@ func TestOthersMayOnlyLookAtTheAdminPort(t *testing.T) {
 		inside, outside string
 	}{
 		{"GET", "/ready", "200", "200"},
-		{"GET", "/server_info", "200", "200"},
+		{"GET", "/server_info", "200", "403"},
+		{"GET", "/stats?filter=server.live", "200", "200"},
 		{"GET", "/stats", "200", "200"},
 		{"GET", "/stats?filter=server", "200", "200"},
 		{"GET", "/stats/prometheus", "200", "200"},
