@@ -29,6 +29,7 @@ cases=(howto-k8s-alb howto-k8s-egress howto-k8s-grpc howto-k8s-http2 eks-getting
 cluster() {
   go run ./test/demo --quick || return
   go run ./test/injection/cmd/injection || return
+  go run ./test/names || return
   go run ./test/corpus/cmd/corpus --corpus test/corpus/testdata || return
   if [ -z "${CORPUS:-}" ]; then
     echo "SKIPPED: the cases of real manifests are NOT run; give their folder as CORPUS=DIR" >&2

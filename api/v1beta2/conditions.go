@@ -116,6 +116,8 @@ const (
 	ReasonNoWeight = "NoWeight"
 	// ReasonUnsupportedCertificateSource: a certificate or trust bundle comes from where it cannot be had.
 	ReasonUnsupportedCertificateSource = "UnsupportedCertificateSource"
+	// ReasonTooLarge: the object takes more than its share of what proxies or the operator can hold.
+	ReasonTooLarge = "TooLarge"
 	// ReasonTLSMaterialUnavailable: the certificate or trust bundle exists in name only.
 	ReasonTLSMaterialUnavailable = "TLSMaterialUnavailable"
 )

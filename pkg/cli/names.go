@@ -46,13 +46,14 @@ func unresolvableNames(ctx context.Context, c client.Client, objects []meshv1bet
 		len(services), services[0], stanza(slices.Compact(zones), s.Spec.ClusterIPs))}, nil
 }
 
-// stanza makes CoreDNS ask the operator for everything in the zones.
+// stanza makes CoreDNS ask the operator for everything in the zones. Without the second cache line CoreDNS would remember for five seconds at
+// least that a name does not exist, whatever the answer says.
 func stanza(zones, servers []string) string {
 	var b strings.Builder
 	for _, z := range zones {
 		fmt.Fprintf(&b, "%s:53 ", z)
 	}
-	b.WriteString("{\n    errors\n    cache 5\n    forward .")
+	b.WriteString("{\n    errors\n    cache 5 {\n        denial 1024 3 1\n    }\n    forward .")
 	for _, ip := range servers {
 		if net.ParseIP(ip) != nil {
 			b.WriteString(" " + ip)

@@ -90,6 +90,8 @@ func (b *builder) claimKeys(m *meshInfo, o meshv1beta2.Object, name string) (key
 	switch {
 	case o.Common().AWSName == nil:
 		key.name = o.GetNamespace() + "/" + o.GetName()
+	case o.Common().Kind == "GatewayRoute": // nothing finds one by its name
+		key.name = o.GetNamespace() + "/" + name
 	case o.Common().Kind == "VirtualService":
 		key.name = strings.TrimSuffix(strings.ToLower(name), ".")
 		host := membership.CanonicalHost(name)

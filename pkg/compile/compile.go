@@ -2,6 +2,7 @@ package compile
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -68,7 +69,48 @@ func (c *Compiler) Compile(in *Objects) *Result {
 	if len(in.Accepted) > 0 {
 		r = c.keepAccepted(in, r)
 	}
+	r.Problems = handful(r.Problems)
 	return r
+}
+
+// maxProblems is how many problems of one severity and reason an object has; the others are counted.
+const maxProblems = 10
+
+// handful keeps the first problems of each object, severity and reason, and counts the others. Problems are sorted by object.
+func handful(list []mesh.Problem) []mesh.Problem {
+	type kind struct {
+		severity mesh.Severity
+		reason   string
+	}
+	out := list[:0:0]
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && list[n].Object == list[0].Object {
+			n++
+		}
+		of := list[:n]
+		list = list[n:]
+		if n <= maxProblems {
+			out = append(out, of...)
+			continue
+		}
+		count := map[kind]int{}
+		for _, p := range of {
+			k := kind{p.Severity, p.Reason}
+			count[k]++
+			if count[k] <= maxProblems || p.Severity == mesh.Rejected && !p.Partial {
+				out = append(out, p)
+			}
+		}
+		for k, n := range count {
+			if n > maxProblems {
+				out = append(out, mesh.Problem{Object: of[0].Object, Severity: k.severity, Partial: true, Reason: k.reason,
+					Message: fmt.Sprintf("and %d more of the kind; mend the first ones to see the rest", n-maxProblems)})
+			}
+		}
+	}
+	slices.SortFunc(out, mesh.Problem.Compare)
+	return out
 }
 
 // pass compiles the objects as they are.
@@ -174,10 +216,16 @@ type builder struct {
 	gateways    []*gateway // by age
 	entering    []*meshv1beta2.GatewayRoute
 	virtualOf   map[nameKey]*virtualService
-	groupOf     map[types.NamespacedName]*meshv1beta2.BackendGroup
-	policies    policies
-	outside     []Outsider
-	refused     []Refused
+	// virtualsIn are the services of a namespace, oldest first; made at first use.
+	virtualsIn map[string][]*virtualService
+	groupOf    map[types.NamespacedName]*meshv1beta2.BackendGroup
+	policies   policies
+	outside    []Outsider
+	refused    []Refused
+	// calls counts the backends of the nodes of a namespace.
+	calls map[string]int
+	// contested are the pods that several nodes select, by the node that they run as.
+	contested map[*node][]contest
 	// issued are the listener certificates that the mesh's own authority stands in for, by node or gateway.
 	issued map[mesh.Object]bool
 	// alike are the meshes in which two services may stand for one host.
@@ -210,6 +258,8 @@ func newBuilder(in *Objects) *builder {
 		virtuals:    make(map[types.NamespacedName]*virtualService, len(in.VirtualServices)),
 		virtualOf:   make(map[nameKey]*virtualService, len(in.VirtualServices)),
 		groups:      map[string]*mesh.Group{},
+		contested:   map[*node][]contest{},
+		calls:       map[string]int{},
 		members:     make(map[string]string, len(in.Pods)),
 		issued:      map[mesh.Object]bool{},
 	}

@@ -119,7 +119,8 @@ func (b *builder) discoverService(n *node, d *mesh.Destination, key serviceKey, 
 func (b *builder) selectPods() {
 	byPair := map[string][]*node{} // namespace, key and value of one equality term
 	general := map[string][]*node{}
-	for _, n := range b.nodeOrder {
+	for i, n := range b.nodeOrder {
+		n.rank = i
 		s := n.object.Spec.PodSelector
 		if s == nil {
 			continue
@@ -134,23 +135,49 @@ func (b *builder) selectPods() {
 	if len(byPair) == 0 && len(general) == 0 {
 		return
 	}
-	matched := map[string][]*node{}
-	for _, p := range b.in.Pods {
+	b.matchPods(byPair, general)
+}
+
+// matchPods gives each node its pods in the order of their UIDs. A pod is an endpoint of maxSelecting listeners at most, those of the
+// oldest nodes.
+func (b *builder) matchPods(byPair, general map[string][]*node) {
+	pods := slices.Clone(b.in.Pods)
+	slices.SortFunc(pods, func(x, y *Pod) int { return cmp.Compare(x.UID, y.UID) })
+	type matched struct{ kept, surplus []*node }
+	known := map[string]matched{}
+	lost := map[*node]int{}
+	for _, p := range pods {
 		key := b.compiler.labels.get(p, labelKey)
-		nodes, ok := matched[key]
+		m, ok := known[key]
 		if !ok {
-			nodes = match(p, byPair, general)
-			matched[key] = nodes
+			m.kept, m.surplus = cutSelecting(match(p, byPair, general))
+			known[key] = m
 		}
-		for _, n := range nodes {
+		for _, n := range m.kept {
 			n.pods = append(n.pods, p)
 		}
+		for _, n := range m.surplus {
+			lost[n]++
+		}
 	}
-	for _, n := range b.nodeOrder {
-		slices.SortFunc(n.pods, func(x, y *Pod) int { return cmp.Compare(x.UID, y.UID) })
+	for n, pods := range lost {
+		b.tooLarge(mesh.Problem{Object: n.self, Partial: true, Path: "spec.podSelector"},
+			"%d pods are left out: older nodes with %d listeners, which is the most, select them already; narrow the selectors", pods, maxSelecting)
 	}
 }
 
+// cutSelecting cuts nodes, the oldest first, where their listeners are more than a pod may serve.
+func cutSelecting(nodes []*node) (kept, surplus []*node) {
+	total := 0
+	for i, n := range nodes {
+		if total += max(1, len(n.object.Spec.Listeners)); total > maxSelecting {
+			return nodes[:i], nodes[i:]
+		}
+	}
+	return nodes, nil
+}
+
+// match returns the nodes that select a pod, oldest first.
 func match(p *Pod, byPair, general map[string][]*node) []*node {
 	var out []*node
 	set := labels.Set(p.Labels)
@@ -165,6 +192,7 @@ func match(p *Pod, byPair, general map[string][]*node) []*node {
 		try(byPair[pairKey(p.Namespace, k, v)])
 	}
 	try(general[p.Namespace])
+	slices.SortFunc(out, func(x, y *node) int { return cmp.Compare(x.rank, y.rank) })
 	return out
 }
 

@@ -92,7 +92,12 @@ type entering struct {
 	routes map[int][]hosted
 	// services by lower-case name, as Envoy compares hosts.
 	services map[string]*mesh.GatewayService
+	// shares are the bytes that the routes of each namespace take, see size.go.
+	shares map[string]int
 }
+
+// hostKey is equal for services of one host.
+func hostKey(s *mesh.Service) string { return strings.ToLower(s.Name) }
 
 // hosted is a gateway route with the hosts that it is for.
 type hosted struct {
@@ -121,7 +126,7 @@ func (e *entering) add(r *meshv1beta2.GatewayRoute) {
 	}
 	service := e.b.secured(v.service, e.policy)
 	port, ok := e.targetPort(d, service, e.w.Listeners[i].Port)
-	if !ok || !e.use(d, service) {
+	if !ok || !e.affords(d, service) || !e.use(d, service) {
 		return
 	}
 	d.route.Service, d.route.Timeout, d.route.TargetPort = service, passingTimeout(service), port
@@ -195,7 +200,7 @@ func (e *entering) use(d decodedGatewayRoute, s *mesh.Service) bool {
 	if e.services == nil {
 		e.services = map[string]*mesh.GatewayService{}
 	}
-	key := strings.ToLower(s.Name)
+	key := hostKey(s)
 	gs := e.services[key]
 	if gs == nil {
 		gs = &mesh.GatewayService{Service: s, Routes: routesOf(s)}

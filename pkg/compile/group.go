@@ -59,8 +59,16 @@ func (b *builder) groupBackends(n *node, w *mesh.Workload, add func(*virtualServ
 
 // everyServiceOf adds all services of a namespace that belong to the mesh.
 func (b *builder) everyServiceOf(namespace string, m *meshInfo, add func(*virtualService)) {
-	for _, o := range byAge(b.in.VirtualServices) {
-		if v := b.virtuals[keyOf(o)]; v != nil && v.object == o && o.Namespace == namespace && v.mesh == m {
+	if b.virtualsIn == nil {
+		b.virtualsIn = map[string][]*virtualService{}
+		for _, o := range byAge(b.in.VirtualServices) {
+			if v := b.virtuals[keyOf(o)]; v != nil && v.object == o {
+				b.virtualsIn[o.Namespace] = append(b.virtualsIn[o.Namespace], v)
+			}
+		}
+	}
+	for _, v := range b.virtualsIn[namespace] {
+		if v.mesh == m {
 			add(v)
 		}
 	}
@@ -69,24 +77,30 @@ func (b *builder) everyServiceOf(namespace string, m *meshInfo, add func(*virtua
 // membersOf adds the services that a group names. A name without a namespace means the group's own and, because the App Mesh controller
 // looked there, the node's next. Members that are missing are skipped.
 func (b *builder) membersOf(n *node, g *meshv1beta2.BackendGroup, at string, add func(*virtualService)) {
-	note := func(format string, args ...any) {
-		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: at, Message: fmt.Sprintf(format, args...)})
-	}
+	var beside, missing, strange []string
 	for _, ref := range g.Spec.VirtualServices {
 		key := ref.Resolve(g.Namespace)
 		v := b.virtuals[key]
 		if other := ref.Resolve(n.self.Namespace); v == nil && other != key && b.virtuals[other] != nil {
 			v = b.virtuals[other]
-			note("%s names VirtualService %q without a namespace; it was found beside the node, not beside the group: write namespace %q",
-				objectOf(g), ref.Name, other.Namespace)
+			beside = append(beside, ref.Name)
 		}
 		switch {
 		case v == nil:
-			note("member VirtualService %s/%s of %s does not exist or is not served; the node goes on without it", key.Namespace, key.Name, objectOf(g))
+			missing = append(missing, key.Namespace+"/"+key.Name)
 		case v.mesh != n.mesh:
-			note("member %s of %s belongs to mesh %q, not to %q; the node goes on without it", v.self, objectOf(g), v.mesh.name, n.mesh.name)
+			strange = append(strange, v.self.Namespace+"/"+v.self.Name)
 		default:
 			add(v)
 		}
 	}
+	note := func(names []string, format string, args ...any) {
+		if len(names) > 0 {
+			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: at,
+				Message: fmt.Sprintf("%s: VirtualService %s ", objectOf(g), some(names)) + fmt.Sprintf(format, args...)})
+		}
+	}
+	note(beside, "has no namespace there and was found beside the node, not beside the group: write namespace %q", n.self.Namespace)
+	note(missing, "does not exist or is not served; the node goes on without it")
+	note(strange, "belongs to another mesh than %q; the node goes on without it", n.mesh.name)
 }

@@ -22,11 +22,13 @@ const maxHostAddresses = 8
 //
 // A virtual service resolves to the cluster IPs of the Service of the node that provides it, else to a virtual address that is a pure
 // function of its name. A name of Cloud Map that is no virtual service's resolves to pods, as it did.
+//
+// Such names belong to no namespace: of two namespaces the older claim is answered, whether it is a service's or a node's.
 func (b *builder) compileHosts() {
 	if b.in.Settings.Offline {
 		return
 	}
-	outside := b.outsideHosts()
+	outside, registered := b.outsideHosts(), b.cloudMapNodes()
 	known := map[string]bool{}
 	virtual := map[string]*virtualService{} // by virtual address
 	namespaces := b.cloudMapNamespaces()
@@ -36,7 +38,7 @@ func (b *builder) compileHosts() {
 			continue
 		}
 		name := hostName(v.service.Name)
-		if outside[name] || !b.ownsName(name, o.Namespace) {
+		if leadsOutside(v, outside[name]) || !b.ownsName(name, o.Namespace) || b.registeredBefore(v, name, registered[name]) {
 			continue
 		}
 		v.service.Resolved = b.resolve(v, name, virtual)
@@ -52,7 +54,7 @@ func (b *builder) compileHosts() {
 			continue
 		}
 		name := hostName(discoveryName(sd))
-		if known[name] || outside[name] || !b.ownsName(name, n.self.Namespace) {
+		if known[name] || slices.ContainsFunc(outside[name], func(o mesh.Object) bool { return o.Namespace == n.self.Namespace }) || !b.ownsName(name, n.self.Namespace) {
 			continue
 		}
 		known[name] = true
@@ -64,17 +66,60 @@ func (b *builder) compileHosts() {
 
 func hostName(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
 
-// outsideHosts are the names that proxies themselves resolve. If we answered them, a proxy would be led back to itself.
-func (b *builder) outsideHosts() map[string]bool {
-	out := map[string]bool{}
+// outsideHosts are the names that proxies themselves resolve, with the nodes that are found there. If we answered them, a proxy would be
+// led back to itself.
+func (b *builder) outsideHosts() map[string][]mesh.Object {
+	out := map[string][]mesh.Object{}
 	for _, n := range b.nodeOrder {
 		for _, d := range n.destinations {
 			if d.DNS != nil {
-				out[hostName(d.DNS.Host)] = true
+				name := hostName(d.DNS.Host)
+				out[name] = append(out[name], n.self)
+				break
 			}
 		}
 	}
 	return out
+}
+
+// leadsOutside is true for a service whose name its own namespace or its targets are found at. A node of somebody else takes no name from it.
+func leadsOutside(v *virtualService, nodes []mesh.Object) bool {
+	if len(nodes) == 0 {
+		return false
+	}
+	for _, p := range v.service.Ports {
+		for _, r := range p.Routes {
+			for _, t := range r.Targets {
+				if t.Destination != nil && slices.Contains(nodes, t.Destination.Object) {
+					return true
+				}
+			}
+		}
+	}
+	return slices.ContainsFunc(nodes, func(n mesh.Object) bool { return n.Namespace == v.self.Namespace })
+}
+
+// cloudMapNodes are the nodes by the name that they register, oldest first.
+func (b *builder) cloudMapNodes() map[string][]*node {
+	out := map[string][]*node{}
+	for _, n := range b.nodeOrder {
+		if sd := n.object.Spec.ServiceDiscovery; sd != nil && sd.AWSCloudMap != nil {
+			name := hostName(discoveryName(sd))
+			out[name] = append(out[name], n)
+		}
+	}
+	return out
+}
+
+// registeredBefore is true, and reported, when the name of a service is that of an older node of another namespace.
+func (b *builder) registeredBefore(v *virtualService, name string, nodes []*node) bool {
+	if len(nodes) == 0 || nodes[0].self.Namespace == v.self.Namespace || !nodes[0].object.CreationTimestamp.Before(&v.object.CreationTimestamp) {
+		return false
+	}
+	b.problem(mesh.Problem{Object: v.self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "spec.awsName",
+		Message: fmt.Sprintf("DNS answers %s for the older %s, which registers it in Cloud Map; choose another awsName, or create the service in its namespace",
+			name, nodes[0].self)})
+	return true
 }
 
 // ownsName is true for host names that neither the cluster's DNS nor a search domain of pods can make anything of.

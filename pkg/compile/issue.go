@@ -18,7 +18,7 @@ const maxNames = 200
 // a workload.
 //
 // Hosts are written by users, so a certificate is never good for a name of another namespace, nor for one below the trust domain except
-// the workload's own.
+// the workload's own. Services of other namespaces give no names to it, so that nobody changes others' certificates.
 func (b *builder) certificateRequests() []CertificateRequest {
 	if len(b.issued) == 0 {
 		return nil
@@ -32,7 +32,7 @@ func (b *builder) certificateRequests() []CertificateRequest {
 		for _, p := range v.service.Ports {
 			for _, r := range p.Routes {
 				for _, t := range r.Targets {
-					if t.Destination != nil {
+					if t.Destination != nil && t.Destination.Object.Namespace == o.Namespace {
 						provided[t.Destination.Object] = append(provided[t.Destination.Object], v.service.Name)
 					}
 				}

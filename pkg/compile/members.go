@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
@@ -50,6 +51,7 @@ func (b *builder) assignMembers() {
 			ID: p.UID, Namespace: p.Namespace, Name: p.Name, Group: id, Counted: p.Running && !p.Terminating,
 		})
 	}
+	b.reportContested()
 }
 
 // workloadOf returns the id of the workload that pod p belongs to.
@@ -60,19 +62,45 @@ func (b *builder) workloadOf(p *Pod, selecting []*node) string {
 	if len(selecting) == 0 {
 		return p.Node
 	}
-	ids := make([]string, len(selecting))
-	for i, n := range selecting {
-		ids[i] = mesh.WorkloadID{Mesh: n.mesh.name, Name: n.name}.String()
-		if ids[i] == p.Node {
+	for _, n := range selecting {
+		if n.id() == p.Node {
 			return p.Node
 		}
 	}
 	if len(selecting) > 1 {
-		b.problem(mesh.Problem{Object: selecting[0].self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "spec.podSelector",
-			Message: fmt.Sprintf("pod %s/%s is selected by %d nodes (%s); it runs as the oldest, %s; narrow the selectors",
-				p.Namespace, p.Name, len(ids), strings.Join(ids, ", "), selecting[0].self)})
+		b.contested[selecting[0]] = append(b.contested[selecting[0]], contest{p, selecting})
 	}
-	return ids[0]
+	return selecting[0].id()
+}
+
+// id is the node id of the proxies of n.
+func (n *node) id() string {
+	if n.nodeID == "" {
+		n.nodeID = mesh.WorkloadID{Mesh: n.mesh.name, Name: n.name}.String()
+	}
+	return n.nodeID
+}
+
+// contest is a pod that several nodes select.
+type contest struct {
+	pod   *Pod
+	nodes []*node
+}
+
+// reportContested tells the node that pods run as, because it is the oldest, who else selects them.
+func (b *builder) reportContested() {
+	for n, list := range b.contested {
+		slices.SortFunc(list, func(x, y contest) int { return comparePods(x.pod, y.pod) })
+		var pods, ids []string
+		for _, c := range list {
+			pods = append(pods, c.pod.Namespace+"/"+c.pod.Name)
+		}
+		for _, other := range list[0].nodes {
+			ids = append(ids, other.id())
+		}
+		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "spec.podSelector",
+			Message: fmt.Sprintf("pod %s is selected by %d nodes (%s); it runs as the oldest, %s; narrow the selectors", some(pods), len(ids), some(ids), n.self)})
+	}
 }
 
 // profileOf normalises what the injector recorded. A pod whose families are not known has those of its addresses.
@@ -100,7 +128,10 @@ func profileOf(p *Pod) mesh.Profile {
 // the workload's own.
 func (b *builder) group(w *mesh.Workload, p mesh.Profile) string {
 	// A question mark of a name is written otherwise: "a?sds" may be the name of a node.
-	id := strings.NewReplacer("%", "%25", "?", "%3F").Replace(w.ID.String())
+	id := w.ID.String()
+	if strings.ContainsAny(id, "?%") {
+		id = strings.NewReplacer("%", "%25", "?", "%3F").Replace(id)
+	}
 	var extra []string
 	if p.IPv6 {
 		extra = append(extra, map[bool]string{true: "dual", false: "ipv6"}[p.IPv4])

@@ -14,10 +14,14 @@ import (
 
 // node is a VirtualNode while it is compiled.
 type node struct {
-	object   *meshv1beta2.VirtualNode
-	self     mesh.Object
-	mesh     *meshInfo
-	name     string
+	object *meshv1beta2.VirtualNode
+	self   mesh.Object
+	mesh   *meshInfo
+	name   string
+	// rank is the node's place in the order of age.
+	rank int
+	// nodeID is what id returned.
+	nodeID   string
 	selector labels.Selector // nil when the node selects no pods at all
 	pods     []*Pod
 	// lingering pods are endpoints that an edit took away a moment ago, see grace.go.

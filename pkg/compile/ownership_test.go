@@ -120,131 +120,7 @@ func TestNoAnnotationGivesAPodAWorkloadOfAnotherNamespace(t *testing.T) {
 	}
 }
 
-func TestANameBelongsToItsNamespaceWhateverTheAge(t *testing.T) {
-	t.Parallel()
-	const listener = "listeners: [{portMapping: {port: 80, protocol: http}}], serviceDiscovery: {dns: {hostname: x.example}}"
-	for name, c := range map[string]struct {
-		// claim is the awsName that an older object of namespace evil has; own is that of the bank's, empty for the default.
-		kind, claim, own string
-		wins             bool // the older one does
-	}{
-		"the default name of a node":                {"VirtualNode", "payments_bank", "", false},
-		"a name that belongs to nobody":             {"VirtualNode", "payments", "payments", true},
-		"a name with the form of another namespace": {"VirtualNode", "payments_nowhere", "payments_nowhere", true},
-		"a name of a namespace of another mesh":     {"VirtualNode", "payments_other", "payments_other", true},
-		"a host of the bank":                        {"VirtualService", "payments.bank", "", false},
-		"its full name":                             {"VirtualService", "payments.bank.svc.cluster.local", "payments.bank.svc.cluster.local", false},
-		"another spelling of its name":              {"VirtualService", "payments.bank.svc", "payments.bank.svc.cluster.local", false},
-		"a spelling in capitals":                    {"VirtualService", "Payments.Bank", "", false},
-		"a spelling with a port":                    {"VirtualService", "payments.bank:8080", "", false},
-		"a spelling with a dot":                     {"VirtualService", "payments.bank.", "", false},
-		"a host of nobody in other letters":         {"VirtualService", "WWW.example.com", "www.example.com", true},
-		"the default name of a router":              {"VirtualRouter", "payments_bank", "", false},
-		"the default name of a gateway":             {"VirtualGateway", "payments_bank", "", false},
-		"the default name of a gateway route":       {"GatewayRoute", "payments_bank", "", false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			o := world()
-			for second, ns := range []string{"evil", "bank"} {
-				object, claim := "taker", c.claim
-				if ns == "bank" {
-					object, claim = "payments", c.own
-				}
-				spec := ""
-				if claim != "" {
-					spec = fmt.Sprintf("awsName: %q,", claim)
-				}
-				switch c.kind {
-				case "VirtualNode":
-					add(&o.VirtualNodes, second, ns, object, spec+"podSelector: {matchLabels: {app: "+object+"}},"+listener)
-				case "VirtualService":
-					add(&o.VirtualServices, second, ns, object, spec)
-				case "VirtualRouter":
-					add(&o.VirtualRouters, second, ns, object, spec)
-				case "VirtualGateway":
-					add(&o.VirtualGateways, second, ns, object, spec)
-				case "GatewayRoute":
-					add(&o.GatewayRoutes, second, ns, object, spec)
-				}
-			}
-			r := compiled(o)
-			evil, bank := rejected(r, c.kind, "evil", "taker"), rejected(r, c.kind, "bank", "payments")
-			if evil == c.wins || bank != c.wins {
-				t.Errorf("the claim from elsewhere wins: %v, want %v; problems: %+v", !evil, c.wins, r.Problems)
-			}
-		})
-	}
-}
-
 // rejected is true for an object that has lost its name.
-func rejected(r *compile.Result, kind, namespace, name string) bool {
-	return slices.ContainsFunc(r.Problems, func(p mesh.Problem) bool {
-		return p.Object == (mesh.Object{Kind: kind, Namespace: namespace, Name: name}) && p.Reason == meshv1beta2.ReasonNameConflict && p.Severity == mesh.Rejected
-	})
-}
-
-func TestPodsKeepTheirNodeWhateverNamesOthersClaim(t *testing.T) {
-	t.Parallel()
-	o := world()
-	add(&o.VirtualNodes, 1, "evil", "taker", "awsName: payments_bank, podSelector: {matchLabels: {app: taker}}")
-	add(&o.VirtualNodes, 2, "bank", "payments", "podSelector: {matchLabels: {app: payments}}")
-	id := "mesh/m/virtualNode/payments_bank"
-	theirs, taker := pod(o, "bank", "p", id, "app", "payments"), pod(o, "evil", "q", id, "app", "taker")
-	r := compiled(o)
-	if got := r.Model.Members[theirs.UID]; got != id {
-		t.Errorf("the bank's pod is of group %q", got)
-	}
-	if got := r.Model.Members[taker.UID]; got != "" {
-		t.Errorf("the taker's pod is of group %q", got)
-	}
-	if w := r.Model.Workloads[0]; w.Object.Namespace != "bank" || len(r.Model.Workloads) != 1 {
-		t.Errorf("served: %+v", r.Model.Workloads)
-	}
-	// While the bank has no such node, the name is the taker's, but not for pods of the bank.
-	o.VirtualNodes = o.VirtualNodes[:1]
-	r = compiled(o)
-	if got := r.Model.Members[theirs.UID]; got != "" {
-		t.Errorf("without its node the bank's pod is of group %q", got)
-	}
-	if got := r.Model.Members[taker.UID]; got != id {
-		t.Errorf("the taker's pod is of group %q", got)
-	}
-}
-
-func TestANameOfANamespaceMeansNoObjectOfAnother(t *testing.T) {
-	t.Parallel()
-	arn := func(kind, name string) string {
-		return fmt.Sprintf("%sARN: \"arn:aws:appmesh:r:1:mesh/m/%s/%s\"", kind, kind, name)
-	}
-	o := world()
-	add(&o.VirtualNodes, 1, "evil", "taker", "awsName: payments_bank")
-	add(&o.VirtualRouters, 1, "evil", "taker", "awsName: payments_bank")
-	add(&o.VirtualServices, 1, "evil", "taker", "awsName: ledger.bank.svc.cluster.local")
-	add(&o.VirtualServices, 2, "bank", "a", "provider: {virtualNode: {"+arn("virtualNode", "payments_bank")+"}}")
-	add(&o.VirtualServices, 2, "bank", "b", "provider: {virtualRouter: {"+arn("virtualRouter", "payments_bank")+"}}")
-	add(&o.VirtualServices, 2, "evil", "own", "provider: {virtualNode: {"+arn("virtualNode", "payments_bank")+"}}")
-	add(&o.VirtualNodes, 2, "bank", "caller", "backends: [{virtualService: {"+arn("virtualService", "ledger.bank.svc.cluster.local")+"}}]")
-	add(&o.VirtualNodes, 2, "bank", "willing", "backends: [{virtualService: {virtualServiceRef: {namespace: evil, name: taker}}}]")
-	r := compiled(o)
-	for object, want := range map[mesh.Object]string{
-		{Kind: "VirtualService", Namespace: "bank", Name: "a"}:    meshv1beta2.ReasonVirtualNodeNotFound,
-		{Kind: "VirtualService", Namespace: "bank", Name: "b"}:    meshv1beta2.ReasonVirtualRouterNotFound,
-		{Kind: "VirtualNode", Namespace: "bank", Name: "caller"}:  meshv1beta2.ReasonVirtualServiceNotFound,
-		{Kind: "VirtualService", Namespace: "evil", Name: "own"}:  "",
-		{Kind: "VirtualNode", Namespace: "bank", Name: "willing"}: "",
-	} {
-		if got := strings.Join(reasons(r, object.Kind, object.Namespace, object.Name), ","); got != want {
-			t.Errorf("%s: problems %q, want %q", object, got, want)
-		}
-	}
-	for _, w := range r.Model.Workloads {
-		if want := map[string]int{"caller": 0, "willing": 1}[w.Object.Name]; len(w.Backends) != want {
-			t.Errorf("%s calls %d services, want %d", w.Object, len(w.Backends), want)
-		}
-	}
-}
-
 func TestAReferenceLetsNoRouteIntoAGateway(t *testing.T) {
 	t.Parallel()
 	const refer = "virtualGatewayRef: {namespace: bank, name: %s, uid: uid-bank-%s},"
@@ -416,5 +292,20 @@ func TestNoNodeIsFoundAtAnAddressOfItsCallers(t *testing.T) {
 				t.Errorf("callers are sent to %q, want %q; problems: %+v", got, c.want, r.Problems)
 			}
 		})
+	}
+}
+
+func TestServicesOfOthersGiveNoNamesToACertificate(t *testing.T) {
+	t.Parallel()
+	o := world()
+	add(&o.VirtualNodes, 1, "bank", "x", `listeners: [{portMapping: {port: 80, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "arn:aws:acm:r:1:certificate/a"}}}}],`+
+		"serviceDiscovery: {dns: {hostname: x.bank.svc.cluster.local}}")
+	for _, ns := range []string{"bank", "evil"} {
+		add(&o.VirtualServices, 1, ns, "x", "awsName: www."+ns+".example, provider: {virtualNode: {virtualNodeRef: {namespace: bank, name: x}}}")
+	}
+	r := compiled(o)
+	want := []string{"www.bank.example", "x.bank.svc.cluster.local", "x.bank.vn.cluster.local"}
+	if len(r.Certificates) != 1 || !slices.Equal(r.Certificates[0].DNS, want) {
+		t.Errorf("certificates: %+v, want one for %v", r.Certificates, want)
 	}
 }

@@ -18,6 +18,9 @@ type router struct {
 	ports  []*mesh.ServicePort
 	// sources are the Route objects and the nodes that its routes use.
 	sources []mesh.Object
+	// bytes is the size of its routes; surplus are the names of those that are left out because of it, by owner.
+	bytes   int
+	surplus map[mesh.Object][]string
 }
 
 // source is one route as written, inline or as an object of its own.
@@ -64,6 +67,7 @@ func (b *builder) compileRouter(r *router, routes []*meshv1beta2.Route) {
 	for _, s := range b.mergeRoutes(r, routes) {
 		b.addRoute(r, s)
 	}
+	b.reportSurplus(r)
 	for _, p := range r.ports {
 		slices.SortStableFunc(p.Routes, compareRoutes)
 		b.onlyOneTCP(r, p)
@@ -117,7 +121,9 @@ func (b *builder) addRoute(r *router, s source) {
 	if !b.compileTargets(r, s, d, p, route) {
 		return
 	}
-	p.Routes = append(p.Routes, route)
+	if r.fits(s, route) {
+		p.Routes = append(p.Routes, route)
+	}
 }
 
 // priority of a route without one is the lowest. Source: App Mesh documents it for gateway routes.

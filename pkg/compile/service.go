@@ -35,6 +35,7 @@ func (b *builder) compileServices() {
 		b.provide(v, s)
 		slices.SortFunc(s.Sources, mesh.Object.Compare)
 		s.Sources = slices.Compact(s.Sources)
+		s.Size = serviceSize(s)
 		s.Fingerprint = mesh.Fingerprint(s)
 		v.service = s
 	}

@@ -59,6 +59,7 @@ func (b *builder) compileBackends(n *node, w *mesh.Workload) {
 		add(v, p)
 	}
 	b.groupBackends(n, w, func(v *virtualService) { add(v, usual) })
+	b.boundBackends(n, w)
 	if several {
 		distinctClusters(w)
 	}

@@ -19,9 +19,9 @@ import (
 type Names struct {
 	// Common is the common name, which nothing is verified by; without one the subject is empty.
 	Common string
-	DNS  []string
-	IPs  []net.IP
-	URIs []*url.URL
+	DNS    []string
+	IPs    []net.IP
+	URIs   []*url.URL
 }
 
 // Issuer hands out a leaf under an authority and replaces it after half of its life, or as soon as the authority changes.

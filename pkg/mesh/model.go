@@ -270,6 +270,8 @@ type Service struct {
 	Resolved []string `hash:"-"`
 	// Sources are all objects that the service is made from: itself, router, routes, nodes.
 	Sources []Object
+	// Size is about how many bytes of configuration the service costs a caller.
+	Size int `hash:"-"`
 	// Fingerprint covers the service with its routes and the names of its clusters.
 	Fingerprint Hash `hash:"-"`
 }

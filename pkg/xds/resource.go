@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -62,10 +61,12 @@ func NewResource(name string, m proto.Message, needs ...string) (*Resource, erro
 // versionLength bounds what is kept of a version that a proxy reports; ours are shorter.
 const versionLength = 64
 
+// digestLength is the length of a version in bytes: nobody finds two contents with one version.
+const digestLength = 16
+
 func digest(b []byte) string {
-	const length = 16
 	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:length])
+	return hex.EncodeToString(sum[:digestLength])
 }
 
 // Message decodes a copy of the resource.
@@ -81,23 +82,37 @@ type Set struct {
 
 // NewSet collects resources. Of two with the same type and name the last one counts.
 func NewSet(resources ...*Resource) *Set {
-	s := &Set{byType: map[string]map[string]*Resource{}, sorted: map[string][]*Resource{}}
-	for _, r := range resources {
-		if s.byType[r.Type] == nil {
-			s.byType[r.Type] = map[string]*Resource{}
-		}
-		s.byType[r.Type][r.Name] = r
-	}
-	for t, byName := range s.byType {
-		s.sorted[t] = slices.SortedFunc(maps.Values(byName), func(a, b *Resource) int { return strings.Compare(a.Name, b.Name) })
-	}
-	var sb strings.Builder
+	s := &Set{byType: make(map[string]map[string]*Resource, len(order)), sorted: make(map[string][]*Resource, len(order))}
+	sum := sha256.New()
+	var line []byte
 	for _, t := range order {
-		for _, r := range s.sorted[t] {
-			sb.WriteString(t + "\x00" + r.Name + "\x00" + r.Version + "\x00")
+		n := 0
+		for _, r := range resources {
+			if r.Type == t {
+				n++
+			}
+		}
+		if n == 0 {
+			continue
+		}
+		byName, list := make(map[string]*Resource, n), make([]*Resource, 0, n)
+		for _, r := range resources {
+			if r.Type == t {
+				byName[r.Name] = r
+			}
+		}
+		for _, r := range byName {
+			list = append(list, r)
+		}
+		slices.SortFunc(list, func(a, b *Resource) int { return strings.Compare(a.Name, b.Name) })
+		s.byType[t], s.sorted[t] = byName, list
+		for _, r := range list {
+			line = append(append(append(append(line[:0], t...), 0), r.Name...), 0)
+			line = append(append(line, r.Version...), 0)
+			sum.Write(line)
 		}
 	}
-	s.Version = digest([]byte(sb.String()))
+	s.Version = hex.EncodeToString(sum.Sum(nil)[:digestLength])
 	return s
 }
 

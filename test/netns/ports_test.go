@@ -89,13 +89,18 @@ spec: {awsName: %s, provider: {virtualNode: {virtualNodeRef: {name: s%d}}}}
 	return append([]byte(text), b.Bytes()...)
 }
 
-// proxy runs Envoy in the pod with what the project makes of the manifests for the node app, and waits until it listens.
-func (l *lab) proxy(version string, manifests []byte) {
+// proxy runs Envoy in the pod with what the project makes of the manifests for the node app, and waits until it listens. It returns the
+// addresses that the operator's DNS server would answer, by name.
+func (l *lab) proxy(version string, manifests []byte) map[string]string {
 	l.t.Helper()
 	g := golden.File{Archive: &txtar.Archive{Comment: []byte("cluster: true")}}
 	s, err := g.Step(manifests)
 	if err != nil {
 		l.t.Fatal(err)
+	}
+	addresses := map[string]string{}
+	for _, h := range s.Result.Model.Hosts {
+		addresses[h.Name] = h.Addresses[0]
 	}
 	var config []byte
 	for _, g := range s.Result.Model.Groups {
@@ -142,7 +147,7 @@ func (l *lab) proxy(version string, manifests []byte) {
 	})
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if l.ask(l.pod, owner{1337, 1337}, "127.0.0.1:15001") != "refused" {
-			return
+			return addresses
 		}
 		if time.Now().After(deadline) {
 			l.t.Fatalf("Envoy does not listen:\n%s", log.String())
@@ -226,6 +231,8 @@ func TestNoConnectionReachesABackendThatNobodyMeant(t *testing.T) {
 		{"one.demo.svc.cluster.local", "203.0.113.101", 6000, "tcp", hostA}, {"two.demo.svc.cluster.local", "203.0.113.102", 6000, "tcp", hostB},
 		{"web.demo.svc.cluster.local", "203.0.113.103", 8080, "http", hostA}, {"tls.example.org", "", 8080, "tcp", hostB},
 		{"mysql.example.org", "", 3306, "tcp", hostA},
+		{"red.mesh.pvt.aws.local", "", 7000, "tcp", hostA}, {"blue.mesh.pvt.aws.local", "", 7000, "tcp", hostB},
+		{"color.mesh.pvt.aws.local", "", 8080, "http", hostB},
 	}
 	get := func(host string) []byte {
 		return []byte("GET / HTTP/1.1\r\nhost: " + host + "\r\nconnection: close\r\n\r\n")
@@ -248,23 +255,30 @@ func TestNoConnectionReachesABackendThatNobodyMeant(t *testing.T) {
 		{"TLS for a stranger on the HTTP port", stranger + ":8080", hello(t, "c.example.org"), "", "stranger"},
 		{"other bytes to a stranger on the HTTP port", stranger + ":8080", raw, "Bad Request", "stranger"},
 		{"a stranger on the HTTP port that speaks first", stranger + ":8080", nil, "nothing for 5 s: ", "stranger speaks first"},
+		{"the first of two services with virtual addresses", "red.mesh.pvt.aws.local:7000", raw, "a", "a"},
+		{"the second of them, which speaks first", "blue.mesh.pvt.aws.local:7000", nil, "b speaks first", "b speaks first"},
+		{"an unknown virtual address", "240.0.0.1:7000", raw, "", ""},
+		{"HTTP to a virtual address", "color.mesh.pvt.aws.local:8080", get("color.mesh.pvt.aws.local"), "b", "b"},
 		{"a service that has its port for itself and speaks first", stranger + ":3306", nil, "a speaks first", "a speaks first"},
 	}
 	for _, version := range []string{"1.40.0", "1.37.0"} {
 		for _, egress := range []string{"DROP_ALL", "ALLOW_ALL"} {
 			t.Run(version+"/"+egress, func(t *testing.T) {
 				l := newLab(t)
-				for _, port := range []string{":443", ":6000", ":8080", ":3306"} {
+				for _, port := range []string{":443", ":6000", ":8080", ":3306", ":7000"} {
 					l.host("a", hostA+port)
 					l.host("b", hostB+port)
 					l.host("stranger", stranger+port)
 				}
 				l.apply(config(t, map[string]string{"APPMESH_EGRESS_IGNORED_IP": "", "APPMESH_ENABLE_IPV6": "0"}))
-				l.proxy(version, manifests(egress, list))
+				addresses := l.proxy(version, manifests(egress, list))
 				for _, d := range dials {
 					want := d.open
 					if egress == "DROP_ALL" {
 						want = d.closing
+					}
+					if host, port, _ := net.SplitHostPort(d.to); addresses[host] != "" {
+						d.to = net.JoinHostPort(addresses[host], port)
 					}
 					got, took := l.talk(d)
 					if got != want {
