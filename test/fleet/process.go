@@ -21,7 +21,7 @@ type Operator struct {
 	// IP stands for the pod's.
 	IP                                                   string
 	binary, kubeconfig, logFile                          string
-	xdsPort, peerPort, adminPort, webhook, health, stats int
+	xdsPort, peerPort, adminPort, webhook, health, stats, dns int
 	leader                                               bool
 	confinement                                          Confinement
 	cmd                                                  *exec.Cmd
@@ -45,7 +45,7 @@ func (o *Operator) Confine(c Confinement) { o.confinement = c }
 // NewOperator returns a replica that is not started yet. Several elect a leader; a single one leads.
 func (f *Fleet) NewOperator(ip string, elect bool) (*Operator, error) {
 	o := &Operator{IP: ip, binary: f.binary, kubeconfig: f.api.Kubeconfig, logFile: filepath.Join(f.dir, ip+".log"), leader: elect}
-	for _, p := range []*int{&o.xdsPort, &o.peerPort, &o.adminPort, &o.webhook, &o.health, &o.stats} {
+	for _, p := range []*int{&o.xdsPort, &o.peerPort, &o.adminPort, &o.webhook, &o.health, &o.stats, &o.dns} {
 		var err error
 		if *p, err = freePort(); err != nil {
 			return nil, err
@@ -79,7 +79,8 @@ func (o *Operator) Start(ctx context.Context) error {
 	port := func(name string, n int) string { return fmt.Sprintf("--%s=%d", name, n) }
 	cmd := o.confinement.Cage.Command(o.binary, "operator", "--init-image=aftermesh/aftermesh:bench", fmt.Sprintf("--metrics-addr=127.0.0.1:%d", o.stats),
 		fmt.Sprintf("--enable-leader-election=%t", o.leader), port("webhook-port", o.webhook),
-		port("xds-port", o.xdsPort), port("peer-port", o.peerPort), port("admin-port", o.adminPort), port("health-probe-port", o.health))
+		port("xds-port", o.xdsPort), port("peer-port", o.peerPort), port("admin-port", o.adminPort), port("health-probe-port", o.health),
+		port("dns-port", o.dns))
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+cmp.Or(o.confinement.Kubeconfig, o.kubeconfig), "POD_NAMESPACE="+SystemNamespace, "POD_NAME="+o.IP, "POD_IP="+o.IP, "POD_IPS="+o.IP)
 	cmd.Env = append(cmd.Env, o.confinement.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
