@@ -25,8 +25,11 @@ func (e *explainer) closed(l *listenerv3.Listener, r *Request) string {
 			why += fmt.Sprintf(" (%s passes by TLS on port %d only)", name, httpsPort)
 		}
 	}
-	return fmt.Sprintf("closed by the egress filter DROP_ALL of mesh %s: %s; add a VirtualService with a VirtualNode for it to spec.backends",
-		w.ID.Mesh, why)
+	remedy := "add a VirtualService with a VirtualNode for it to spec.backends"
+	if r.Port == httpsPort {
+		remedy += ", or its name to the operator's flag --egress-exempt"
+	}
+	return fmt.Sprintf("closed by the egress filter DROP_ALL of mesh %s: %s; %s", w.ID.Mesh, why, remedy)
 }
 
 // sharesPort is true when some chain takes connections of the port.

@@ -19,12 +19,12 @@ import (
 // Operator is one replica of the control plane, as a process on a loopback address of its own.
 type Operator struct {
 	// IP stands for the pod's.
-	IP                                                   string
-	binary, kubeconfig, logFile                          string
+	IP                                                        string
+	binary, kubeconfig, logFile                               string
 	xdsPort, peerPort, adminPort, webhook, health, stats, dns int
-	leader                                               bool
-	confinement                                          Confinement
-	cmd                                                  *exec.Cmd
+	leader                                                    bool
+	confinement                                               Confinement
+	cmd                                                       *exec.Cmd
 	// exited is closed when the process has ended.
 	exited chan struct{}
 }
@@ -78,9 +78,8 @@ func (o *Operator) Start(ctx context.Context) error {
 	defer log.Close()
 	port := func(name string, n int) string { return fmt.Sprintf("--%s=%d", name, n) }
 	cmd := o.confinement.Cage.Command(o.binary, "operator", "--init-image=aftermesh/aftermesh:bench", fmt.Sprintf("--metrics-addr=127.0.0.1:%d", o.stats),
-		fmt.Sprintf("--enable-leader-election=%t", o.leader), port("webhook-port", o.webhook),
-		port("xds-port", o.xdsPort), port("peer-port", o.peerPort), port("admin-port", o.adminPort), port("health-probe-port", o.health),
-		port("dns-port", o.dns))
+		fmt.Sprintf("--enable-leader-election=%t", o.leader), port("webhook-port", o.webhook), port("dns-port", o.dns),
+		port("xds-port", o.xdsPort), port("peer-port", o.peerPort), port("admin-port", o.adminPort), port("health-probe-port", o.health))
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+cmp.Or(o.confinement.Kubeconfig, o.kubeconfig), "POD_NAMESPACE="+SystemNamespace, "POD_NAME="+o.IP, "POD_IP="+o.IP, "POD_IPS="+o.IP)
 	cmd.Env = append(cmd.Env, o.confinement.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -116,6 +115,9 @@ func (o *Operator) MetricsAddress() string { return fmt.Sprintf("127.0.0.1:%d", 
 
 // HealthAddress is where it answers probes.
 func (o *Operator) HealthAddress() string { return fmt.Sprintf("127.0.0.1:%d", o.health) }
+
+// DNSAddress is where it answers DNS.
+func (o *Operator) DNSAddress() string { return fmt.Sprintf("%s:%d", o.IP, o.dns) }
 
 // PeerAddress is where the other replicas reach it.
 func (o *Operator) PeerAddress() string { return fmt.Sprintf("%s:%d", o.IP, o.peerPort) }
