@@ -18,19 +18,22 @@ func (b *builder) discoverCloudMap(n *node, d *mesh.Destination, cm *meshv1beta2
 	}
 	var pods []*Pod
 	registered, foreign := false, ""
-	for _, other := range b.nodeOrder {
-		sd := other.object.Spec.ServiceDiscovery
-		if other.selector == nil || sd == nil || sd.AWSCloudMap == nil || other.mesh != n.mesh ||
-			sd.AWSCloudMap.ServiceName != cm.ServiceName || sd.AWSCloudMap.NamespaceName != cm.NamespaceName {
-			continue
-		}
+	for _, other := range b.registeredAs(n.mesh, cm) {
 		if other.self.Namespace != cloudMapNamespace(n, cm) {
 			foreign = cmp.Or(foreign, fmt.Sprintf("; namespace %s registers there too, which counts with the attribute %s: %s",
 				other.self.Namespace, attributeNamespace, other.self.Namespace))
 			continue
 		}
 		registered = true
-		for _, p := range other.endpointPods() {
+		candidates := other.endpointPods()
+		if b.compared[n.self.Namespace] += len(candidates); b.compared[n.self.Namespace] > maxInstances {
+			b.tooLarge(mesh.Problem{Object: n.self, Partial: true, Path: "spec.serviceDiscovery.awsCloudMap"},
+				"the node has no endpoints: the Cloud Map nodes of namespace %s have %d instances to choose from, which is the most; use fewer nodes for %s.%s",
+				n.self.Namespace, maxInstances, cm.ServiceName, cm.NamespaceName)
+			d.Endpoints = sealEndpoints(nil)
+			return true
+		}
+		for _, p := range candidates {
 			if hasAttributes(p, other, cm.Attributes) {
 				pods = append(pods, p)
 			}
@@ -52,6 +55,26 @@ func (b *builder) discoverCloudMap(n *node, d *mesh.Destination, cm *meshv1beta2
 	return true
 }
 
+// cloudMapKey is a service of Cloud Map within a mesh.
+type cloudMapKey struct {
+	mesh               *meshInfo
+	service, namespace string
+}
+
+// registeredAs returns the nodes whose pods are instances of a Cloud Map service, oldest first.
+func (b *builder) registeredAs(m *meshInfo, cm *meshv1beta2.AWSCloudMapServiceDiscovery) []*node {
+	if b.instances == nil {
+		b.instances = map[cloudMapKey][]*node{}
+		for _, n := range b.nodeOrder {
+			if sd := n.object.Spec.ServiceDiscovery; n.selector != nil && sd != nil && sd.AWSCloudMap != nil {
+				k := cloudMapKey{n.mesh, sd.AWSCloudMap.ServiceName, sd.AWSCloudMap.NamespaceName}
+				b.instances[k] = append(b.instances[k], n)
+			}
+		}
+	}
+	return b.instances[cloudMapKey{m, cm.ServiceName, cm.NamespaceName}]
+}
+
 // attributeNamespace is the Cloud Map attribute with the Kubernetes namespace of an instance. Source: App Mesh controller.
 const attributeNamespace = "k8s.io/namespace"
 
@@ -70,25 +93,32 @@ func cloudMapNamespace(n *node, cm *meshv1beta2.AWSCloudMapServiceDiscovery) str
 // hasAttributes is true when the instance made of pod p of the given node carries all attributes. Built-in ones win over the
 // node's, which win over labels. Source: App Mesh controller, Cloud Map instance attributes.
 func hasAttributes(p *Pod, of *node, want []meshv1beta2.AWSCloudMapInstanceAttribute) bool {
-	builtIn := map[string]string{
-		"k8s.io/pod": p.Name, attributeNamespace: p.Namespace,
-		"appmesh.k8s.aws/mesh": of.mesh.name, "appmesh.k8s.aws/virtualNode": of.name, "AVAILABILITY_ZONE": p.Zone,
-	}
-	own := map[string]string{}
-	for _, a := range of.object.Spec.ServiceDiscovery.AWSCloudMap.Attributes {
-		own[a.Key] = a.Value
-	}
 	for _, a := range want {
-		v, ok := builtIn[a.Key]
-		if !ok {
-			v, ok = own[a.Key]
-		}
-		if !ok {
-			v = p.Labels[a.Key]
-		}
-		if v != a.Value {
+		if attribute(p, of, a.Key) != a.Value {
 			return false
 		}
 	}
 	return true
+}
+
+func attribute(p *Pod, of *node, key string) string {
+	switch key {
+	case "k8s.io/pod":
+		return p.Name
+	case attributeNamespace:
+		return p.Namespace
+	case "appmesh.k8s.aws/mesh":
+		return of.mesh.name
+	case "appmesh.k8s.aws/virtualNode":
+		return of.name
+	case "AVAILABILITY_ZONE":
+		return p.Zone
+	}
+	own := of.object.Spec.ServiceDiscovery.AWSCloudMap.Attributes
+	for i := len(own) - 1; i >= 0; i-- { // of two with one key the last one counts
+		if own[i].Key == key {
+			return own[i].Value
+		}
+	}
+	return p.Labels[key]
 }

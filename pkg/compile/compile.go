@@ -223,6 +223,9 @@ type builder struct {
 	policies   policies
 	outside    []Outsider
 	refused    []Refused
+	// instances are the nodes that register in Cloud Map, made at first use; compared counts what each namespace's nodes chose from.
+	instances map[cloudMapKey][]*node
+	compared  map[string]int
 	// calls counts the backends of the nodes of a namespace.
 	calls map[string]int
 	// contested are the pods that several nodes select, by the node that they run as.
@@ -261,6 +264,7 @@ func newBuilder(in *Objects) *builder {
 		groups:      map[string]*mesh.Group{},
 		contested:   map[*node][]contest{},
 		calls:       map[string]int{},
+		compared:    map[string]int{},
 		members:     make(map[string]string, len(in.Pods)),
 		issued:      map[mesh.Object]bool{},
 	}

@@ -22,6 +22,9 @@ const (
 // maxCalls bounds the backends of all nodes of one namespace together, each of which takes a place in the set of a group.
 const maxCalls = 100_000
 
+// maxInstances bounds what the Cloud Map nodes of one namespace choose their endpoints from: nodes times instances.
+const maxInstances = 300_000
+
 // maxSelecting bounds the listeners that one pod is an endpoint of: those of all nodes that select it.
 const maxSelecting = 100
 

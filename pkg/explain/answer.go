@@ -28,6 +28,8 @@ type Hop struct {
 	Missed []Miss `json:"missed,omitempty"`
 	// Status is the answer that the proxy gives itself; 0 when it forwards.
 	Status uint32 `json:"status,omitempty"`
+	// GRPCStatus is how a caller that speaks gRPC gets it: in a header of an answer with status 200.
+	GRPCStatus uint32 `json:"grpcStatus,omitempty"`
 	// Timeout and IdleTimeout are durations as Envoy reads them; empty means that the route says nothing.
 	Timeout     string `json:"timeout,omitempty"`
 	IdleTimeout string `json:"idleTimeout,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 )
@@ -108,11 +109,19 @@ func protocolRank(m *listenerv3.FilterChainMatch, r *Request) int {
 	switch {
 	case len(wanted) == 0:
 		return 0
+	case r.Scheme == "http" && !r.HTTP2 && !looksLikeHTTP(r):
+		return -1
 	case r.Scheme == "http" && slices.Contains(wanted, "http/1.1"), r.Scheme == "grpc" && slices.Contains(wanted, "h2c"):
 		return 1
 	default:
 		return -1
 	}
+}
+
+// looksLikeHTTP is true when a listener takes the first line of a request for one of HTTP/1, as Envoy 1.40 does. Envoy 1.37 also wants a
+// method that it knows.
+func looksLikeHTTP(r *Request) bool {
+	return !strings.ContainsFunc(r.Path, func(c rune) bool { return c == ' ' || c >= utf8.RuneSelf }) && (strings.HasPrefix(r.Path, "/") || r.Path == "*" || r.Method == "CONNECT")
 }
 
 // hostOnly cuts a port off an authority.

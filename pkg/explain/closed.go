@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -25,8 +26,11 @@ func (e *explainer) closed(l *listenerv3.Listener, r *Request) string {
 			why += fmt.Sprintf(" (%s passes by TLS on port %d only)", name, httpsPort)
 		}
 	}
-	return fmt.Sprintf("closed by the egress filter DROP_ALL of mesh %s: %s; add a VirtualService with a VirtualNode for it to spec.backends",
-		w.ID.Mesh, why)
+	remedy := "add a VirtualService with a VirtualNode for it to spec.backends"
+	if r.Port == httpsPort {
+		remedy += ", or its name to the operator's flag --egress-exempt"
+	}
+	return fmt.Sprintf("closed by the egress filter DROP_ALL of mesh %s: %s; %s", w.ID.Mesh, why, remedy)
 }
 
 // sharesPort is true when some chain takes connections of the port.
@@ -37,4 +41,42 @@ func sharesPort(l *listenerv3.Listener, port uint32) bool {
 		}
 	}
 	return false
+}
+
+// mostNamed is how many names a message lists.
+const mostNamed = 10
+
+// callable lists what the applications of a node may call, for a request that meets none of it.
+func (e *explainer) callable() string {
+	if e.workload.ID.Gateway {
+		return ""
+	}
+	var names []string
+	for _, p := range e.workload.Outbound {
+		for _, s := range slices.Concat(p.HTTP, p.TCP) {
+			names = append(names, fmt.Sprintf("%s:%d", s.Service.Name, p.Port))
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) == 0 {
+		return fmt.Sprintf("; %s has no backends", e.workload.Object)
+	}
+	more := ""
+	if n := len(names) - mostNamed; n > 0 {
+		names, more = names[:mostNamed], fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("; %s may call %s%s", e.workload.Object, strings.Join(names, ", "), more)
+}
+
+// ports names the ports of a gateway, for a request to another one.
+func (e *explainer) ports() string {
+	var ports []string
+	for _, l := range e.workload.Listeners {
+		ports = append(ports, fmt.Sprint(l.Port))
+	}
+	if len(ports) == 0 {
+		return fmt.Sprintf("; %s has no listeners", e.workload.Object)
+	}
+	return fmt.Sprintf("; %s listens on %s", e.workload.Object, strings.Join(ports, ", "))
 }

@@ -1,9 +1,11 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -14,6 +16,9 @@ import (
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/xds"
 )
+
+// routeTimeout is Envoy's limit of a request where a route says nothing.
+const routeTimeout = "15s"
 
 // maxHops bounds requests that lead back to the proxy; a gateway's take two.
 const maxHops = 4
@@ -49,7 +54,7 @@ func Explain(g *mesh.Group, set *xds.Set, r *Request) (*Answer, error) {
 			return nil, err
 		}
 		if l == nil {
-			a.Hops = append(a.Hops, &Hop{Outcome: fmt.Sprintf("nothing listens on port %d", now.Port)})
+			a.Hops = append(a.Hops, &Hop{Outcome: fmt.Sprintf("nothing listens on port %d%s", now.Port, e.ports())})
 			return a, nil
 		}
 		h, err := e.hop(l, &now)
@@ -112,24 +117,52 @@ func (e *explainer) hop(l *listenerv3.Listener, r *Request) (*Hop, error) {
 				h.Outcome = "the port speaks HTTP in clear text: a connection that does not gets 400"
 				return h, nil
 			}
-			h.RouteConfiguration = m.GetRds().GetRouteConfigName()
-			return h, e.http(h, r)
+			r.Encrypted = fc.TransportSocket != nil && r.Scheme == "https"
+			return h, e.request(h, m, r)
 		}
 	}
 	return nil, fmt.Errorf("chain %s has no filter that can be judged", fc.Name)
 }
 
+// request follows a request that a connection manager reads.
+func (e *explainer) request(h *Hop, m *hcmv3.HttpConnectionManager, r *Request) error {
+	status, why := decode(m, r)
+	unread := status != 0
+	if !unread {
+		status, why = arrive(m, r)
+	}
+	if status != 0 {
+		h.Status, h.Outcome = status, fmt.Sprintf("the proxy itself answers %d: %s", status, why)
+	} else {
+		h.RouteConfiguration = m.GetRds().GetRouteConfigName()
+		if err := e.http(h, r); err != nil {
+			return err
+		}
+	}
+	if h.Status != 0 && !unread && isGRPC(r) && r.Method != "CONNECT" {
+		h.GRPCStatus = grpcStatus(h.Status)
+		h.Outcome += fmt.Sprintf(" (grpc-status %d)", h.GRPCStatus)
+	}
+	return nil
+}
+
 func (e *explainer) tcp(h *Hop, t *tcpv3.TcpProxy) error {
 	h.IdleTimeout = duration(t.IdleTimeout)
 	h.Outcome = "the connection is passed on as it is"
-	if c := t.GetCluster(); c != "" {
-		return e.shares(h, []weighted{{c, 1}})
-	}
 	var list []weighted
+	if c := t.GetCluster(); c != "" {
+		list = []weighted{{c, 1}}
+	}
 	for _, w := range t.GetWeightedClusters().GetClusters() {
 		list = append(list, weighted{w.Name, w.Weight})
 	}
-	return e.shares(h, list)
+	if err := e.shares(h, list); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(h.Shares, Share.leads) {
+		h.Outcome = "the connection is closed: no cluster of the chain leads anywhere"
+	}
+	return nil
 }
 
 func (e *explainer) http(h *Hop, r *Request) error {
@@ -143,7 +176,7 @@ func (e *explainer) http(h *Hop, r *Request) error {
 	}
 	vh, domain := chooseHost(rc, r.Host)
 	if vh == nil {
-		h.Status, h.Outcome = 404, fmt.Sprintf("404: no virtual host has the name %q", r.Host)
+		h.Status, h.Outcome = 404, fmt.Sprintf("404: no virtual host has the name %q%s", r.Host, e.callable())
 		return nil
 	}
 	h.VirtualHost, h.Domain, h.Cause = vh.Name, domain, e.causes.host(vh.Name)
@@ -159,6 +192,10 @@ func (e *explainer) http(h *Hop, r *Request) error {
 		h.Route = route.Name
 		if c := e.causes.route(vh.Name, route.Name); c != "" {
 			h.Cause = c
+		}
+		if u := r.upgrade(); u != "" && !upgrades(route, u) {
+			h.Status, h.Outcome = 403, fmt.Sprintf("the proxy itself answers 403: the route passes no upgrade to %q on; only WebSocket to backends that speak http", u)
+			return nil
 		}
 		return e.take(h, route, r)
 	}
@@ -176,7 +213,7 @@ func (e *explainer) take(h *Hop, route *routev3.Route, r *Request) error {
 	if a == nil {
 		return fmt.Errorf("the action of route %s cannot be judged", route.Name)
 	}
-	h.Timeout, h.IdleTimeout, h.Retry = duration(a.Timeout), duration(a.IdleTimeout), retry(a.RetryPolicy)
+	h.Timeout, h.IdleTimeout, h.Retry = cmp.Or(duration(a.Timeout), routeTimeout), duration(a.IdleTimeout), retry(a.RetryPolicy)
 	if err := rewrite(route, a, r); err != nil {
 		return err
 	}

@@ -130,7 +130,8 @@ func TestRequestsMeetTheRoutesThatWereMeant(t *testing.T) {
 		"an unknown port is closed by DROP_ALL":                 {url: "http://color.demo:81/exact", outcome: "closed by the egress filter DROP_ALL of mesh demo: no backend of VirtualNode demo/front is color.demo on port 81; add a VirtualService with a VirtualNode for it to spec.backends"},
 		"TLS to a name that is exempt passes DROP_ALL":          {url: "https://s3.amazonaws.com/", outcome: "the connection is passed on as it is"},
 		"TLS to an exempt name on another port is closed":       {url: "tcp://db.rds.amazonaws.com:3306", outcome: "closed by the egress filter DROP_ALL of mesh demo: no backend of VirtualNode demo/front is db.rds.amazonaws.com on port 3306 (*.amazonaws.com passes by TLS on port 443 only); add a VirtualService with a VirtualNode for it to spec.backends"},
-		"TLS to any other name does not":                        {url: "https://example.com/", outcome: "closed by the egress filter DROP_ALL of mesh demo: no backend of VirtualNode demo/front is example.com on port 443; add a VirtualService with a VirtualNode for it to spec.backends"},
+		"TLS to a name of another partition of AWS does not":    {url: "https://sts.cn-north-1.amazonaws.com.cn/", outcome: "closed by the egress filter DROP_ALL of mesh demo: no backend of VirtualNode demo/front is sts.cn-north-1.amazonaws.com.cn on port 443; add a VirtualService with a VirtualNode for it to spec.backends, or its name to the operator's flag --egress-exempt"},
+		"TLS to any other name does not":                        {url: "https://example.com/", outcome: "closed by the egress filter DROP_ALL of mesh demo: no backend of VirtualNode demo/front is example.com on port 443; add a VirtualService with a VirtualNode for it to spec.backends, or its name to the operator's flag --egress-exempt"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			method := c.method

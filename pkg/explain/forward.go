@@ -54,6 +54,21 @@ func retry(p *routev3.RetryPolicy) *Retry {
 	return &Retry{On: p.RetryOn, StatusCodes: p.RetriableStatusCodes, Max: n, PerTryTimeout: duration(p.PerTryTimeout)}
 }
 
+// upgrades is true when a route passes an upgrade on.
+func upgrades(route *routev3.Route, to string) bool {
+	for _, u := range route.GetRoute().GetUpgradeConfigs() {
+		if strings.EqualFold(u.UpgradeType, to) {
+			return u.Enabled == nil || u.Enabled.Value
+		}
+	}
+	return false
+}
+
+// leads is true when connections to the cluster reach something.
+func (s Share) leads() bool {
+	return s.Defined && s.Percent > 0 && (len(s.Endpoints) > 0 || s.Discovery == "ORIGINAL_DST")
+}
+
 // shares adds clusters in the order of the route.
 func (e *explainer) shares(h *Hop, list []weighted) error {
 	total := 0.0

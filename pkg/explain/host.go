@@ -11,7 +11,7 @@ import (
 func chooseHost(rc *routev3.RouteConfiguration, host string) (*routev3.VirtualHost, string) {
 	host = strings.ToLower(host)
 	if rc.IgnorePortInHostMatching {
-		host = hostOnly(host)
+		host = withoutPort(host)
 	}
 	var found *routev3.VirtualHost
 	var domain string
@@ -42,4 +42,12 @@ func domainClass(domain, host string) int {
 	default:
 		return 0
 	}
+}
+
+// withoutPort cuts off what follows the last colon, unless that stands in brackets.
+func withoutPort(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') && i >= 0 {
+		return host[:i]
+	}
+	return host
 }

@@ -41,6 +41,9 @@ func isGRPC(r *Request) bool {
 
 // pathMismatch compares the path without its query, as Envoy does for every kind of path.
 func pathMismatch(m *routev3.RouteMatch, r *Request) (string, error) {
+	if r.Method == "CONNECT" {
+		return "a CONNECT has no path", nil
+	}
 	path, _, _ := strings.Cut(r.Path, "?")
 	path, _, _ = strings.Cut(path, "#")
 	fold := func(s string) string { return s }

@@ -16,6 +16,13 @@ type Request struct {
 	// Port that was dialled, and the address if it is known; the zero address belongs to no prefix but the empty one.
 	Port    uint32
 	Address netip.Addr
+	// Version of HTTP, "1.0" or "1.1" where empty; HTTP2 requests have none, and state their Protocol.
+	Version string
+	HTTP2   bool
+	// Encrypted is true when the proxy ends TLS. Protocol is the scheme that routes compare: what the request itself states, else what
+	// the proxy finds.
+	Encrypted bool
+	Protocol  string
 	// Headers by lower-case name; several values of one name are joined by commas.
 	Headers map[string]string
 }
@@ -33,7 +40,7 @@ func NewRequest(method, rawURL string, headers []string) (*Request, error) {
 	case "https":
 		r.Port = 443
 	case "grpc":
-		r.Headers["content-type"] = "application/grpc"
+		r.Headers["content-type"], r.HTTP2, r.Protocol = "application/grpc", true, "http"
 	default:
 		return nil, fmt.Errorf("the scheme %q of %q is none of http, https, grpc, tcp", u.Scheme, rawURL)
 	}
@@ -53,12 +60,14 @@ func NewRequest(method, rawURL string, headers []string) (*Request, error) {
 		if !ok || name == "" {
 			return nil, fmt.Errorf("the header %q is not of the form 'name: value'", h)
 		}
-		r.add(name, value)
+		r.Add(name, value)
 	}
 	return r, nil
 }
 
-func (r *Request) add(name, value string) {
+// Add adds a header; one named host replaces the authority.
+func (r *Request) Add(name, value string) {
+	name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
 	if name == "host" {
 		r.Host = value
 		return
@@ -79,7 +88,7 @@ func (r *Request) header(name string) (string, bool) {
 	case ":authority", "host":
 		return r.Host, true
 	case ":scheme":
-		return r.Scheme, true
+		return r.Protocol, true
 	}
 	v, ok := r.Headers[name]
 	return v, ok

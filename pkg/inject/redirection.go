@@ -34,6 +34,7 @@ func (w *work) redirection() (*corev1.Container, error) {
 			w.report.warn("annotation %s lists %d, a port of the proxy itself", meshv1beta2.AnnotationPorts, port)
 		}
 	}
+	w.warnOfUndeclared(plan.AppPorts)
 	if w.request.cni {
 		w.annotateForCNI(settings)
 		return nil, nil
@@ -86,6 +87,26 @@ func (w *work) redirectVariables() map[string]string {
 		redirect.EnvIgnoredPorts: ptr.Deref(r.ignoredPorts, defaultIgnoredPorts),
 		redirect.EnvIgnoredIPs:   w.ignoredIPs(),
 		redirect.EnvIPv6:         map[bool]string{true: "1", false: "0"}[r.ipv6],
+	}
+}
+
+// warnOfUndeclared tells when the pod's containers declare ports, but none of those that are redirected: a Service that leads to them leads
+// past the proxy.
+func (w *work) warnOfUndeclared(redirected []uint16) {
+	var declared []string
+	for _, c := range w.pod.Spec.Containers {
+		for _, p := range c.Ports {
+			if c.Name == envoyContainer || p.Protocol != corev1.ProtocolTCP && p.Protocol != "" {
+				continue
+			}
+			if slices.Contains(redirected, uint16(p.ContainerPort)) {
+				return
+			}
+			declared = append(declared, fmt.Sprint(p.ContainerPort))
+		}
+	}
+	if len(declared) > 0 && len(redirected) > 0 {
+		w.report.warn("no container declares a port that %s listens on (%s); traffic to port %s is not intercepted", w.target, joinPorts(redirected), strings.Join(declared, ", "))
 	}
 }
 

@@ -117,6 +117,17 @@ func everyService(services, nodes int) *compile.Objects {
 	return o
 }
 
+// cloudMap is overlap with nodes that all stand for one Cloud Map service.
+func cloudMap(nodes, pods int) *compile.Objects {
+	o := overlap(nodes, pods)
+	for _, n := range o.VirtualNodes {
+		if n.Namespace == "evil" {
+			n.Spec.ServiceDiscovery = &meshv1beta2.ServiceDiscovery{AWSCloudMap: &meshv1beta2.AWSCloudMapServiceDiscovery{ServiceName: "s", NamespaceName: "c"}}
+		}
+	}
+	return o
+}
+
 func ptr[T any](v T) *T { return &v }
 
 // many are the worlds that a tenant may make of objects that are cheap to write.
@@ -127,6 +138,7 @@ var many = []struct {
 	{"2000 gateway routes", func() *compile.Objects { return gatewayRoutes(2000, 50, false) }},
 	{"2000 gateway routes that keep the host, 1000 services", func() *compile.Objects { return gatewayRoutes(2000, 1000, true) }},
 	{"1000 pods x 1000 nodes", func() *compile.Objects { return overlap(1000, 1000) }},
+	{"1000 pods x 1000 Cloud Map nodes", func() *compile.Objects { return cloudMap(1000, 1000) }},
 	{"group of 500 services x 1 node", func() *compile.Objects { return everyService(500, 1) }},
 	{"group of 500 services x 500 nodes", func() *compile.Objects { return everyService(500, 500) }},
 }
@@ -244,6 +256,7 @@ func TestWhatOneTenantMayCost(t *testing.T) {
 		{"gateway routes over the bound", longRoutes(2000), "GatewayRoute", [2]int{500, 1500}, 6 << 20},
 		{"routes of one router over the bound", longRouter(10000), "Route", [2]int{1000, 5000}, 6 << 20},
 		{"pods that many nodes select", overlap(1000, 300), "VirtualNode", [2]int{900, 900}, 6 << 20},
+		{"nodes of one Cloud Map service", cloudMap(1000, 300), "VirtualNode", [2]int{900, 1000}, 6 << 20},
 		{"a group of all services within the bound", everyService(500, 20), "VirtualNode", [2]int{0, 0}, 2 << 20},
 		{"a group of all services over the bound", everyService(500, 300), "VirtualNode", [2]int{90, 110}, 2 << 20},
 	} {

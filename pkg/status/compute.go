@@ -269,7 +269,7 @@ func sentences(problems []mesh.Problem) string {
 // adjustedReason is Adjusted, or what is worth a name of its own.
 func adjustedReason(problems []mesh.Problem) string {
 	for _, p := range problems {
-		if p.Reason == meshv1beta2.ReasonNameNotResolvable {
+		if p.Reason == meshv1beta2.ReasonNameNotResolvable || p.Reason == meshv1beta2.ReasonNotIntercepted {
 			return p.Reason
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/proto"
 )
 
 // mallory is the address that attackers connect from; honest proxies and the API server connect from 127.0.0.1.
@@ -91,20 +90,6 @@ func (w *World) fetch(t *testing.T, p pod, typeURL string, names ...string) (*di
 		return nil, err
 	}
 	return s.next(typeURL, patience)
-}
-
-// resource decodes one resource of a response; it is false when the response does not have it.
-func resource[M proto.Message](t *testing.T, m *discoveryv3.DeltaDiscoveryResponse, name string, into M) (M, bool) {
-	t.Helper()
-	for _, r := range m.GetResources() {
-		if r.GetName() == name {
-			if err := r.GetResource().UnmarshalTo(into); err != nil {
-				t.Fatal(err)
-			}
-			return into, true
-		}
-	}
-	return into, false
 }
 
 // names lists what a response carries.

@@ -19,12 +19,12 @@ import (
 // Operator is one replica of the control plane, as a process on a loopback address of its own.
 type Operator struct {
 	// IP stands for the pod's.
-	IP                                                   string
-	binary, kubeconfig, logFile                          string
-	xdsPort, peerPort, adminPort, webhook, health, stats int
-	leader                                               bool
-	confinement                                          Confinement
-	cmd                                                  *exec.Cmd
+	IP                                                        string
+	binary, kubeconfig, logFile                               string
+	xdsPort, peerPort, adminPort, webhook, health, stats, dns int
+	leader                                                    bool
+	confinement                                               Confinement
+	cmd                                                       *exec.Cmd
 	// exited is closed when the process has ended.
 	exited chan struct{}
 }
@@ -45,7 +45,7 @@ func (o *Operator) Confine(c Confinement) { o.confinement = c }
 // NewOperator returns a replica that is not started yet. Several elect a leader; a single one leads.
 func (f *Fleet) NewOperator(ip string, elect bool) (*Operator, error) {
 	o := &Operator{IP: ip, binary: f.binary, kubeconfig: f.api.Kubeconfig, logFile: filepath.Join(f.dir, ip+".log"), leader: elect}
-	for _, p := range []*int{&o.xdsPort, &o.peerPort, &o.adminPort, &o.webhook, &o.health, &o.stats} {
+	for _, p := range []*int{&o.xdsPort, &o.peerPort, &o.adminPort, &o.webhook, &o.health, &o.stats, &o.dns} {
 		var err error
 		if *p, err = freePort(); err != nil {
 			return nil, err
@@ -78,7 +78,7 @@ func (o *Operator) Start(ctx context.Context) error {
 	defer log.Close()
 	port := func(name string, n int) string { return fmt.Sprintf("--%s=%d", name, n) }
 	cmd := o.confinement.Cage.Command(o.binary, "operator", "--init-image=aftermesh/aftermesh:bench", fmt.Sprintf("--metrics-addr=127.0.0.1:%d", o.stats),
-		fmt.Sprintf("--enable-leader-election=%t", o.leader), port("webhook-port", o.webhook),
+		fmt.Sprintf("--enable-leader-election=%t", o.leader), port("webhook-port", o.webhook), port("dns-port", o.dns),
 		port("xds-port", o.xdsPort), port("peer-port", o.peerPort), port("admin-port", o.adminPort), port("health-probe-port", o.health))
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+cmp.Or(o.confinement.Kubeconfig, o.kubeconfig), "POD_NAMESPACE="+SystemNamespace, "POD_NAME="+o.IP, "POD_IP="+o.IP, "POD_IPS="+o.IP)
 	cmd.Env = append(cmd.Env, o.confinement.Env...)
@@ -115,6 +115,9 @@ func (o *Operator) MetricsAddress() string { return fmt.Sprintf("127.0.0.1:%d", 
 
 // HealthAddress is where it answers probes.
 func (o *Operator) HealthAddress() string { return fmt.Sprintf("127.0.0.1:%d", o.health) }
+
+// DNSAddress is where it answers DNS.
+func (o *Operator) DNSAddress() string { return fmt.Sprintf("%s:%d", o.IP, o.dns) }
 
 // PeerAddress is where the other replicas reach it.
 func (o *Operator) PeerAddress() string { return fmt.Sprintf("%s:%d", o.IP, o.peerPort) }

@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,9 +43,12 @@ const (
 	web      = "127.0.3.1"
 )
 
+// proxyGroup is that of proxies: what they send to services is not redirected to them again.
+const proxyGroup = 1337
+
 const rules = `table ip lab {
   chain output { type nat hook output priority -100;
-    ip daddr 127.0.9.1 meta l4proto tcp dnat to 127.0.1.1:15001
+    ip daddr 127.0.9.1 meta l4proto tcp meta skgid != 1337 dnat to 127.0.1.1:15001
     ip daddr 127.0.2.1 tcp dport 8080-8099 dnat to 127.0.2.1:15000
     ip daddr 127.0.3.1 tcp dport 8080-8099 dnat to 127.0.3.1:15000
   }
@@ -66,6 +71,7 @@ func TestMain(m *testing.M) {
 // lab is the proxies of some manifests.
 type lab struct {
 	t        *testing.T
+	stdout   *os.File
 	snapshot *pipeline.Snapshot
 	admins   map[string]*http.Client
 }
@@ -81,6 +87,12 @@ func onEachEnvoy(t *testing.T, manifests string, test func(t *testing.T, l *lab)
 // start starts a proxy for each node and gateway of the manifests.
 func start(t *testing.T, version, manifests string) *lab {
 	t.Helper()
+	return startWith(t, version, manifests, nil)
+}
+
+// startWith does so with an output for what proxies print; without one a failed test shows it.
+func startWith(t *testing.T, version, manifests string, stdout *os.File) *lab {
+	t.Helper()
 	layout, err := cluster.Find()
 	if err != nil {
 		t.Fatal(err)
@@ -93,14 +105,17 @@ func start(t *testing.T, version, manifests string) *lab {
 	if err != nil || len(files.Faults) > 0 {
 		t.Fatal(err, files.Faults)
 	}
-	l := &lab{t: t, snapshot: pipeline.New(nil, time.Now).Step(&files.Objects), admins: map[string]*http.Client{}}
+	l := &lab{t: t, stdout: stdout, snapshot: pipeline.New(nil, time.Now).Step(&files.Objects), admins: map[string]*http.Client{}}
 	for _, p := range l.snapshot.Result.Problems {
 		t.Log(p.Object, p.Path, p.Message)
 	}
-	for _, g := range l.snapshot.Result.Model.Groups {
+	groups := slices.DeleteFunc(slices.Clone(l.snapshot.Result.Model.Groups), func(g *mesh.Group) bool {
+		return !g.Workload.ID.Gateway && addresses[nameOf(g)] == ""
+	})
+	for _, g := range groups {
 		l.envoy(layout.Envoy(version), g)
 	}
-	for _, g := range l.snapshot.Result.Model.Groups {
+	for _, g := range groups {
 		l.eventually(nameOf(g)+" is ready", func() bool { return strings.Contains(l.admin(nameOf(g), "/ready"), "LIVE") })
 	}
 	return l
@@ -138,19 +153,25 @@ func (l *lab) envoy(binary string, g *mesh.Group) {
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		l.t.Fatal(err)
 	}
-	l.run(name, binary, "-c", file, "--disable-hot-restart", "--log-level", "warning", "--concurrency", "1")
+	l.run(name, binary, "-c", file, "--disable-hot-restart", "--log-level", "warning", "--concurrency", "1", "--file-flush-interval-msec", "100")
 	l.admins[name] = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
 }
 
+// addresses are those of the nodes that have a proxy. Others are applications without one.
+var addresses = map[string]string{"front": front, "back": back, "web": web}
+
 // settle gives the listeners of a node its own address; those of a gateway stay.
 func settle(b *bootstrapv3.Bootstrap, name string) {
-	address := map[string]string{"front": front, "back": back, "web": web}[name]
+	address := addresses[name]
 	if address == "" {
 		return
 	}
 	for _, l := range b.StaticResources.Listeners {
+		if l.Address.GetSocketAddress() == nil {
+			continue
+		}
 		l.Address.GetSocketAddress().Address = address
 		l.AdditionalAddresses = nil
 	}
@@ -166,7 +187,11 @@ func (l *lab) run(name, program string, args ...string) {
 		return said.Write(p)
 	})
 	cmd := exec.Command(program, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Gid: proxyGroup}}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, time.Second
+	if l.stdout != nil {
+		cmd.Stdout = l.stdout
+	}
 	if err := cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
