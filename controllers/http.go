@@ -24,6 +24,12 @@ import (
 
 // serveHTTP serves plain HTTP, or HTTPS with a configuration, to clients that are not trusted, until ctx ends.
 func serveHTTP(ctx context.Context, address string, secure *tls.Config, h http.Handler, listening func()) error {
+	return serveDraining(ctx, ctx, address, secure, h, listening)
+}
+
+// serveDraining is serveHTTP that asks its clients to connect elsewhere as soon as draining ends: connections of before are closed at
+// their next pause, later ones after one request.
+func serveDraining(ctx, draining context.Context, address string, secure *tls.Config, h http.Handler, listening func()) error {
 	l, err := listen(ctx, address, httpLimits)
 	if err != nil {
 		return err
@@ -31,25 +37,40 @@ func serveHTTP(ctx context.Context, address string, secure *tls.Config, h http.H
 	if secure != nil {
 		l = tls.NewListener(l, secure)
 	}
-	const (
-		headerTime, readTime, writeTime, idleTime = 5 * time.Second, 10 * time.Second, 30 * time.Second, 90 * time.Second
-		headers, streams, buffer                  = 16 << 10, 100, 64 << 10
-	)
-	s := &http.Server{
+	shared := share(l)
+	defer shared.Close()
+	usual, late := httpServer(h), httpServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close") // also ends a connection of HTTP/2
+		h.ServeHTTP(w, r)
+	}))
+	defer context.AfterFunc(draining, func() { shutdown(usual) })()
+	defer context.AfterFunc(ctx, func() { shutdown(late) })()
+	listening()
+	if err := usual.Serve(shared.view()); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	if err := late.Serve(shared.view()); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+const headerTime, readTime, writeTime, idleTime = 5 * time.Second, 10 * time.Second, 30 * time.Second, 90 * time.Second
+
+func httpServer(h http.Handler) *http.Server {
+	const headers, streams, buffer = 16 << 10, 100, 64 << 10
+	return &http.Server{
 		Handler: h, MaxHeaderBytes: headers, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: streams, MaxReceiveBufferPerConnection: buffer, MaxReceiveBufferPerStream: buffer},
 		ErrorLog: log.New(io.Discard, "", 0), // what strangers do is not worth a line each
 	}
-	defer context.AfterFunc(ctx, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), readTime)
-		defer cancel()
-		_ = s.Shutdown(ctx)
-	})()
-	listening()
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+}
+
+// shutdown lets requests end and closes all connections.
+func shutdown(s *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), readTime)
+	defer cancel()
+	_ = s.Shutdown(ctx)
 }
 
 // hooks is the server of webhooks. Anybody can send reviews to it: it handles a few at a time, fairly among their sources, and none that
@@ -60,12 +81,13 @@ type hooks struct {
 	secure         *tls.Config
 	mux            *http.ServeMux
 	started        atomic.Bool
+	draining       context.Context // ends before the context of Start
 	panicked       func(reason any, stack []byte)
 }
 
-func newHooks(port int, secure *tls.Config, panicked func(reason any, stack []byte)) *hooks {
+func newHooks(draining context.Context, port int, secure *tls.Config, panicked func(reason any, stack []byte)) *hooks {
 	mux := http.NewServeMux()
-	return &hooks{Server: webhook.NewServer(webhook.Options{WebhookMux: mux}), port: port, secure: secure, mux: mux, panicked: panicked}
+	return &hooks{Server: webhook.NewServer(webhook.Options{WebhookMux: mux}), port: port, secure: secure, mux: mux, draining: draining, panicked: panicked}
 }
 
 const (
@@ -89,7 +111,7 @@ func (h *hooks) Start(ctx context.Context) error {
 		}
 		return objectWeight
 	})
-	return serveHTTP(ctx, fmt.Sprintf(":%d", h.port), h.secure, handler, func() { h.started.Store(true) })
+	return serveDraining(ctx, h.draining, fmt.Sprintf(":%d", h.port), h.secure, handler, func() { h.started.Store(true) })
 }
 
 // StartedChecker implements webhook.Server.

@@ -67,6 +67,8 @@ type Options struct {
 	PodIP                  string
 	PodIPs                 []string
 	Service, ServiceDomain string
+	// ShutdownDelay is how long a replica goes on after it is told to end: until everybody has heard that it leaves.
+	ShutdownDelay time.Duration
 }
 
 // Scheme knows the kinds that the operator reads and writes.
@@ -99,11 +101,15 @@ type operator struct {
 	served     chan struct{} // closed after the first pass
 	hosts      hosts
 	early      []func(context.Context) error
+	draining   context.Context // ends when the replica is told to end, ShutdownDelay before it does
 }
 
-// Run serves until ctx ends. The error says what kept it from starting or made it stop.
+// Run serves until ctx ends, and ShutdownDelay longer. The error says what kept it from starting or made it stop.
 func Run(ctx context.Context, cfg *rest.Config, o Options, log logr.Logger) error {
-	op := &operator{Options: o, log: log, wake: make(chan struct{}, 1), stir: make(chan struct{}, 1), sign: make(chan struct{}, 1), look: make(chan struct{}, 1), served: make(chan struct{}), hosts: hosts{changed: make(chan struct{}, 1)}}
+	draining := ctx
+	ctx, cancel := delayed(ctx, o.ShutdownDelay)
+	defer cancel()
+	op := &operator{draining: draining, Options: o, log: log, wake: make(chan struct{}, 1), stir: make(chan struct{}, 1), sign: make(chan struct{}, 1), look: make(chan struct{}, 1), served: make(chan struct{}), hosts: hosts{changed: make(chan struct{}, 1)}}
 	steps := []struct {
 		what string
 		do   func(context.Context, *rest.Config) error
@@ -130,6 +136,13 @@ func Run(ctx context.Context, cfg *rest.Config, o Options, log logr.Logger) erro
 	}
 	log.Info("Starting", "version", o.Version, "namespace", o.Namespace)
 	return op.start(ctx)
+}
+
+// delayed returns a context that ends some time after another one.
+func delayed(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(by, cancel) })
+	return out, func() { stop(); cancel() }
 }
 
 // start runs everything until ctx ends or something fails. Probes and metrics are answered from the beginning, not only when the caches
@@ -215,7 +228,7 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 			},
 		},
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
-		WebhookServer: newHooks(op.WebhookPort, &tls.Config{
+		WebhookServer: newHooks(op.draining, op.WebhookPort, &tls.Config{
 			NextProtos: []string{"h2", "http/1.1"}, MinVersion: op.TLSMinVersion, CipherSuites: op.TLSCipherSuites,
 			GetCertificate: op.operatorCA.ServerConfig().GetCertificate,
 		}, op.panicked("webhook")),

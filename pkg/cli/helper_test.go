@@ -27,7 +27,7 @@ func TestWaitReadyWaitsUntilTheAnswerIsGood(t *testing.T) {
 		t.Errorf("code %d after %d questions: %s", code, asked.Load(), said)
 	}
 	server.Config.Handler = http.NotFoundHandler()
-	if code, _, said := aftermesh(t, "", "wait-ready", "--url", server.URL, "--timeout", "300ms"); code != 1 || !strings.Contains(said, "is not ready: it answers 404") {
+	if code, _, said := aftermesh(t, "", "wait-ready", "--url", server.URL, "--timeout", "2s"); code != 1 || !strings.Contains(said, "is not ready: it answers 404") {
 		t.Errorf("code %d: %s", code, said)
 	}
 }

@@ -107,6 +107,7 @@ type operatorFlags struct {
 	statsdPort, xrayPort, envoyAdminPort                  int
 	xdsPort, peerPort, operatorAdminPort, webhookPort     int
 	dnsPort                                               int
+	shutdownDelay                                         time.Duration
 	preStop, postStart, readinessDelay, readinessPeriod   int
 	leaderElection, jaeger, datadog, xray, backendGroups  bool
 	syncPeriod, tokenExpiration                           time.Duration
@@ -140,6 +141,7 @@ func (o *operatorFlags) addProcess(f *pflag.FlagSet) {
 	f.IntVar(&o.xdsPort, "xds-port", 15010, "port of xDS (TLS)")
 	f.IntVar(&o.peerPort, "peer-port", 15011, "port for the other replicas (mutual TLS)")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port of the admission webhooks")
+	f.DurationVar(&o.shutdownDelay, "shutdown-delay-duration", 5*time.Second, "how long to go on serving after the signal to end, until every node knows")
 	f.IntVar(&o.dnsPort, "dns-port", 1053, "port of the DNS server, UDP and TCP")
 	f.IntVar(&o.operatorAdminPort, "admin-port", 15014, "port of the admin API, on loopback")
 	f.DurationVar(&o.tokenExpiration, "proxy-token-expiration", time.Hour, "life of the proxies' tokens")
@@ -267,7 +269,7 @@ func (o *operatorFlags) options(f *pflag.FlagSet, log logr.Logger) (controllers.
 	})
 	opts := controllers.Options{
 		Version: Version, MetricsAddr: o.metricsAddr, HealthPort: o.healthPort, AdminPort: o.operatorAdminPort,
-		XDSPort: o.xdsPort, PeerPort: o.peerPort, WebhookPort: o.webhookPort, DNSPort: o.dnsPort, LeaderElection: o.leaderElection, SyncPeriod: o.syncPeriod,
+		XDSPort: o.xdsPort, PeerPort: o.peerPort, WebhookPort: o.webhookPort, DNSPort: o.dnsPort, ShutdownDelay: o.shutdownDelay, LeaderElection: o.leaderElection, SyncPeriod: o.syncPeriod,
 		TLSMinVersion: minVersion, TLSCipherSuites: ciphers, ClusterDomain: o.clusterDomain, EgressExempt: o.exempt, BackendGroups: o.backendGroups,
 		Inject: c, Service: "aftermesh", ServiceDomain: o.clusterDomain,
 	}

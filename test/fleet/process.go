@@ -77,7 +77,7 @@ func (o *Operator) Start(ctx context.Context) error {
 	}
 	defer log.Close()
 	port := func(name string, n int) string { return fmt.Sprintf("--%s=%d", name, n) }
-	cmd := o.confinement.Cage.Command(o.binary, "operator", "--init-image=aftermesh/aftermesh:bench", fmt.Sprintf("--metrics-addr=127.0.0.1:%d", o.stats),
+	cmd := o.confinement.Cage.Command(o.binary, "operator", "--shutdown-delay-duration=0s", "--init-image=aftermesh/aftermesh:bench", fmt.Sprintf("--metrics-addr=127.0.0.1:%d", o.stats),
 		fmt.Sprintf("--enable-leader-election=%t", o.leader), port("webhook-port", o.webhook), port("dns-port", o.dns),
 		port("xds-port", o.xdsPort), port("peer-port", o.peerPort), port("admin-port", o.adminPort), port("health-probe-port", o.health))
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+cmp.Or(o.confinement.Kubeconfig, o.kubeconfig), "POD_NAMESPACE="+SystemNamespace, "POD_NAME="+o.IP, "POD_IP="+o.IP, "POD_IPS="+o.IP)

@@ -76,7 +76,7 @@ var Flags = []string{
 // processFlags are all others: they are about the operator's own process, or about what proxies get over xDS.
 var processFlags = []string{
 	"--log-level", "--metrics-addr", "--health-probe-port", "--enable-leader-election", "--sync-period", "--tls-min-version", "--tls-cipher-suite",
-	"--peer-port", "--dns-port", "--webhook-port", "--admin-port", "--enable-backend-groups", "--egress-exempt",
+	"--peer-port", "--dns-port", "--shutdown-delay-duration", "--webhook-port", "--admin-port", "--enable-backend-groups", "--egress-exempt",
 	// Accepted without effect.
 	"--cluster-name", "--aws-api-throttle", "--page-limit", "--cloudmap-dns-ttl", "--poststart-interval", "--use-aws-fips-endpoint",
 	"--use-aws-dual-stack-endpoint", "--enable-custom-health-check", "--envoy-aws-access-key-id", "--envoy-aws-secret-access-key",
