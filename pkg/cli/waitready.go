@@ -47,6 +47,7 @@ func waitReady(ctx context.Context, out io.Writer, url string, timeout time.Dura
 	}
 	const hint = "can this pod reach the control plane? See the log of container envoy"
 	start, said := time.Now(), false
+	var last error // what the address answered; that the time ran out during a later request says less
 	for {
 		response, err := http.DefaultClient.Do(request)
 		if err == nil {
@@ -56,6 +57,10 @@ func waitReady(ctx context.Context, out io.Writer, url string, timeout time.Dura
 			}
 			err = fmt.Errorf("it answers %s", response.Status)
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
+		err = last
 		if !said && time.Since(start) > patient {
 			said = true
 			fmt.Fprintf(out, "still waiting for the proxy's first configuration after %v (%v); %s\n", patient, err, hint)
