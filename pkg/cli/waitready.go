@@ -47,7 +47,7 @@ func waitReady(ctx context.Context, out io.Writer, url string, timeout time.Dura
 	}
 	const hint = "can this pod reach the control plane? See the log of container envoy"
 	start, said := time.Now(), false
-	var last error // what the proxy answered, which says more than that the time is over
+	var last error // what the address answered; that the time ran out during a later request says less
 	for {
 		response, err := http.DefaultClient.Do(request)
 		if err == nil {
@@ -60,13 +60,14 @@ func waitReady(ctx context.Context, out io.Writer, url string, timeout time.Dura
 		if last == nil || ctx.Err() == nil {
 			last = err
 		}
+		err = last
 		if !said && time.Since(start) > patient {
 			said = true
-			fmt.Fprintf(out, "still waiting for the proxy's first configuration after %v (%v); %s\n", patient, last, hint)
+			fmt.Fprintf(out, "still waiting for the proxy's first configuration after %v (%v); %s\n", patient, err, hint)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the proxy has no configuration after %v, %s is not ready: %w; %s", time.Since(start).Round(time.Second), url, last, hint)
+			return fmt.Errorf("the proxy has no configuration after %v, %s is not ready: %w; %s", time.Since(start).Round(time.Second), url, err, hint)
 		case <-time.After(readyInterval):
 		}
 	}
