@@ -2,8 +2,10 @@ package v1beta2
 
 // Ports of the proxy within its pod; no listener can have them.
 const (
-	// PortInbound and PortOutbound are where redirected connections arrive. Source: App Mesh; they are fixed.
-	PortInbound, PortOutbound = 15000, 15001
+	// PortInbound is where redirected connections into the pod arrive. Source: App Mesh; it is fixed.
+	PortInbound = 15000
+	// PortOutbound is where redirected connections out of the pod arrive. Source: App Mesh; it is fixed.
+	PortOutbound = 15001
 	// PortProbes is where kubelet and Prometheus ask in place of a port whose listener would refuse them.
 	PortProbes = 15020
 	// PortAdmin is the default of Envoy's admin port; a flag of the operator names another. Source: App Mesh.
