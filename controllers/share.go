@@ -24,7 +24,7 @@ func share(l net.Listener) *sharedListener {
 func (s *sharedListener) accept() {
 	defer close(s.ended)
 	for {
-		c, err := s.Listener.Accept()
+		c, err := s.Accept()
 		if err != nil {
 			s.err = err
 			return

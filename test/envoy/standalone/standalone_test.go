@@ -160,7 +160,9 @@ func TestAFolderIsServedAndFollowed(t *testing.T) {
 	if !strings.Contains(clusters(), "cds_egress_demo_blue_default_http_9001") {
 		t.Error("a bad value took down what worked")
 	}
-	eventually(t, "the proxy is reported", func() bool { return strings.Contains(said.String(), "proxy mesh/demo/virtualNode/front_default connected") })
+	eventually(t, "the proxy is reported", func() bool {
+		return strings.Contains(said.String(), "proxy mesh/demo/virtualNode/front_default connected")
+	})
 	write(t, file, strings.Replace(manifests, "9000", "9002", 1))
 	eventually(t, "a mended file is served", func() bool { return strings.Contains(clusters(), "cds_egress_demo_blue_default_http_9002") })
 }
