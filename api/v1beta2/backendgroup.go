@@ -23,14 +23,21 @@ type BackendGroupStatus struct {
 	// ObservedGeneration is the generation that the status speaks of.
 	// +optional
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// Proxies says how many of how many proxies run this generation, for example 2/3; a Mesh counts none.
+	// +optional
+	Proxies string `json:"proxies,omitempty"`
 }
 
-// BackendGroup is a set of VirtualServices that VirtualNodes can name together. It declares no printer column, so that
-// the server's own NAME and AGE show as before.
+// BackendGroup is a set of VirtualServices that VirtualNodes can name together. It declares the server's own AGE column too, which
+// declaring others takes away.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:categories=all
+// +kubebuilder:printcolumn:name="AGE",type="date",JSONPath=".metadata.creationTimestamp"
+// +kubebuilder:printcolumn:name="READY",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status"
+// +kubebuilder:printcolumn:name="PROGRAMMED",type="string",JSONPath=".status.proxies"
+// +kubebuilder:printcolumn:name="MESSAGE",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].message",priority=1
 // +kubebuilder:pruning:PreserveUnknownFields
 type BackendGroup struct {
 	metav1.TypeMeta   `json:",inline"`

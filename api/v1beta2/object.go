@@ -32,46 +32,48 @@ type Common struct {
 	Conditions *[]Condition
 	// ObservedGeneration is status.observedGeneration.
 	ObservedGeneration **int64
+	// Proxies is status.proxies.
+	Proxies *string
 }
 
 // Common implements Object.
 func (m *Mesh) Common() Common {
-	return Common{"Mesh", &m.Spec.AWSName, nil, &m.Status.MeshARN, &m.Status.Conditions, &m.Status.ObservedGeneration}
+	return Common{"Mesh", &m.Spec.AWSName, nil, &m.Status.MeshARN, &m.Status.Conditions, &m.Status.ObservedGeneration, &m.Status.Proxies}
 }
 
 // Common implements Object.
 func (n *VirtualNode) Common() Common {
-	return Common{"VirtualNode", &n.Spec.AWSName, &n.Spec.MeshRef, &n.Status.VirtualNodeARN, &n.Status.Conditions, &n.Status.ObservedGeneration}
+	return Common{"VirtualNode", &n.Spec.AWSName, &n.Spec.MeshRef, &n.Status.VirtualNodeARN, &n.Status.Conditions, &n.Status.ObservedGeneration, &n.Status.Proxies}
 }
 
 // Common implements Object.
 func (s *VirtualService) Common() Common {
-	return Common{"VirtualService", &s.Spec.AWSName, &s.Spec.MeshRef, &s.Status.VirtualServiceARN, &s.Status.Conditions, &s.Status.ObservedGeneration}
+	return Common{"VirtualService", &s.Spec.AWSName, &s.Spec.MeshRef, &s.Status.VirtualServiceARN, &s.Status.Conditions, &s.Status.ObservedGeneration, &s.Status.Proxies}
 }
 
 // Common implements Object.
 func (r *VirtualRouter) Common() Common {
-	return Common{"VirtualRouter", &r.Spec.AWSName, &r.Spec.MeshRef, &r.Status.VirtualRouterARN, &r.Status.Conditions, &r.Status.ObservedGeneration}
+	return Common{"VirtualRouter", &r.Spec.AWSName, &r.Spec.MeshRef, &r.Status.VirtualRouterARN, &r.Status.Conditions, &r.Status.ObservedGeneration, &r.Status.Proxies}
 }
 
 // Common implements Object.
 func (r *Route) Common() Common {
-	return Common{"Route", nil, nil, &r.Status.RouteARN, &r.Status.Conditions, &r.Status.ObservedGeneration}
+	return Common{"Route", nil, nil, &r.Status.RouteARN, &r.Status.Conditions, &r.Status.ObservedGeneration, &r.Status.Proxies}
 }
 
 // Common implements Object.
 func (g *VirtualGateway) Common() Common {
-	return Common{"VirtualGateway", &g.Spec.AWSName, &g.Spec.MeshRef, &g.Status.VirtualGatewayARN, &g.Status.Conditions, &g.Status.ObservedGeneration}
+	return Common{"VirtualGateway", &g.Spec.AWSName, &g.Spec.MeshRef, &g.Status.VirtualGatewayARN, &g.Status.Conditions, &g.Status.ObservedGeneration, &g.Status.Proxies}
 }
 
 // Common implements Object.
 func (r *GatewayRoute) Common() Common {
-	return Common{"GatewayRoute", &r.Spec.AWSName, &r.Spec.MeshRef, &r.Status.GatewayRouteARN, &r.Status.Conditions, &r.Status.ObservedGeneration}
+	return Common{"GatewayRoute", &r.Spec.AWSName, &r.Spec.MeshRef, &r.Status.GatewayRouteARN, &r.Status.Conditions, &r.Status.ObservedGeneration, &r.Status.Proxies}
 }
 
 // Common implements Object.
 func (g *BackendGroup) Common() Common {
-	return Common{"BackendGroup", nil, &g.Spec.MeshRef, nil, &g.Status.Conditions, &g.Status.ObservedGeneration}
+	return Common{"BackendGroup", nil, &g.Spec.MeshRef, nil, &g.Status.Conditions, &g.Status.ObservedGeneration, &g.Status.Proxies}
 }
 
 // DefaultName is the name of obj in its mesh when it has no awsName. It is empty while the object has no name yet

@@ -24,6 +24,9 @@ type RouteStatus struct {
 	// ObservedGeneration is the generation that the status speaks of.
 	// +optional
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// Proxies says how many of how many proxies run this generation, for example 2/3; a Mesh counts none.
+	// +optional
+	Proxies string `json:"proxies,omitempty"`
 }
 
 // Route is one route of a VirtualRouter as an object of its own, so that it can have an owner of its own. Routes written
@@ -34,8 +37,10 @@ type RouteStatus struct {
 // +kubebuilder:resource:categories=all,shortName=vroute
 // +kubebuilder:printcolumn:name="ARN",type="string",JSONPath=".status.routeARN"
 // +kubebuilder:printcolumn:name="AGE",type="date",JSONPath=".metadata.creationTimestamp"
+// +kubebuilder:printcolumn:name="READY",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status"
+// +kubebuilder:printcolumn:name="PROGRAMMED",type="string",JSONPath=".status.proxies"
 // +kubebuilder:printcolumn:name="ROUTER",type="string",JSONPath=".spec.virtualRouterRef.name",priority=1
-// +kubebuilder:printcolumn:name="READY",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status",priority=1
+// +kubebuilder:printcolumn:name="MESSAGE",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].message",priority=1
 // +kubebuilder:pruning:PreserveUnknownFields
 type Route struct {
 	metav1.TypeMeta   `json:",inline"`

@@ -59,6 +59,9 @@ type VirtualServiceStatus struct {
 	// ObservedGeneration is the generation that the status speaks of.
 	// +optional
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// Proxies says how many of how many proxies run this generation, for example 2/3; a Mesh counts none.
+	// +optional
+	Proxies string `json:"proxies,omitempty"`
 }
 
 // VirtualService is a name that clients call, and who answers it.
@@ -68,7 +71,9 @@ type VirtualServiceStatus struct {
 // +kubebuilder:resource:categories=all
 // +kubebuilder:printcolumn:name="ARN",type="string",JSONPath=".status.virtualServiceARN"
 // +kubebuilder:printcolumn:name="AGE",type="date",JSONPath=".metadata.creationTimestamp"
-// +kubebuilder:printcolumn:name="READY",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status",priority=1
+// +kubebuilder:printcolumn:name="READY",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status"
+// +kubebuilder:printcolumn:name="PROGRAMMED",type="string",JSONPath=".status.proxies"
+// +kubebuilder:printcolumn:name="MESSAGE",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].message",priority=1
 // +kubebuilder:pruning:PreserveUnknownFields
 type VirtualService struct {
 	metav1.TypeMeta   `json:",inline"`

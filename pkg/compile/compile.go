@@ -127,6 +127,7 @@ func (c *Compiler) pass(in *Objects) *Result {
 	b.compileServices()
 	b.compileHosts()
 	b.compileWorkloads()
+	b.checkGroups()
 	b.compileGateways()
 	b.assignMembers()
 	c.selectors.turn()
@@ -220,9 +221,11 @@ type builder struct {
 	// virtualsIn are the services of a namespace, oldest first; made at first use.
 	virtualsIn map[string][]*virtualService
 	groupOf    map[types.NamespacedName]*meshv1beta2.BackendGroup
-	policies   policies
-	outside    []Outsider
-	refused    []Refused
+	// besideNodes are the members of groups that some node has found in its own namespace.
+	besideNodes map[types.NamespacedName]bool
+	policies    policies
+	outside     []Outsider
+	refused     []Refused
 	// instances are the nodes that register in Cloud Map, made at first use; compared counts what each namespace's nodes chose from.
 	instances map[cloudMapKey][]*node
 	compared  map[string]int
@@ -262,6 +265,7 @@ func newBuilder(in *Objects) *builder {
 		virtuals:    make(map[types.NamespacedName]*virtualService, len(in.VirtualServices)),
 		virtualOf:   make(map[nameKey]*virtualService, len(in.VirtualServices)),
 		groups:      map[string]*mesh.Group{},
+		besideNodes: map[types.NamespacedName]bool{},
 		contested:   map[*node][]contest{},
 		calls:       map[string]int{},
 		compared:    map[string]int{},

@@ -24,6 +24,25 @@ func (b *builder) indexGroups() {
 	}
 }
 
+// checkGroups reports the members of groups that do not exist, on the groups. A name that a node has found beside itself is no such member.
+func (b *builder) checkGroups() {
+	if !b.in.Settings.BackendGroups {
+		return
+	}
+	for _, g := range b.in.BackendGroups {
+		self := objectOf(g)
+		if b.meshOf[self] == nil {
+			continue
+		}
+		for i, ref := range g.Spec.VirtualServices {
+			if key := ref.Resolve(g.Namespace); key.Name != everyService && b.virtuals[key] == nil && !b.besideNodes[key] {
+				b.dangling(self, "spec.virtualservices["+strconv.Itoa(i)+"]", meshv1beta2.ReasonVirtualServiceNotFound,
+					fmt.Sprintf("VirtualService %s/%s does not exist or is not served; nodes of the group go on without it", key.Namespace, key.Name))
+			}
+		}
+	}
+}
+
 func (b *builder) groupsAreOff(o mesh.Object, path string) {
 	b.problem(mesh.Problem{Object: o, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: path,
 		Message: "backend groups have no effect unless the operator runs with --enable-backend-groups"})
@@ -84,6 +103,7 @@ func (b *builder) membersOf(n *node, g *meshv1beta2.BackendGroup, at string, add
 		if other := ref.Resolve(n.self.Namespace); v == nil && other != key && b.virtuals[other] != nil {
 			v = b.virtuals[other]
 			beside = append(beside, ref.Name)
+			b.besideNodes[key] = true
 		}
 		switch {
 		case v == nil:

@@ -34,7 +34,7 @@ func Revision(accepted meshv1beta2.Object, namespace string) (*appsv1.Controller
 	slim.GetObjectKind().SetGroupVersionKind(meshv1beta2.GroupVersion.WithKind(kind))
 	meta := metav1.ObjectMeta{Namespace: slim.GetNamespace(), Name: slim.GetName(), UID: slim.GetUID(), Generation: slim.GetGeneration()}
 	c := slim.Common()
-	*c.Conditions, *c.ObservedGeneration = nil, nil
+	*c.Conditions, *c.ObservedGeneration, *c.Proxies = nil, nil, ""
 	for _, clear := range []func(){
 		func() { slim.SetLabels(nil) }, func() { slim.SetAnnotations(nil) }, func() { slim.SetFinalizers(nil) },
 		func() { slim.SetOwnerReferences(nil) }, func() { slim.SetManagedFields(nil) }, func() { slim.SetResourceVersion("") },

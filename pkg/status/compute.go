@@ -40,6 +40,8 @@ type Desired struct {
 	ID         mesh.Object
 	Conditions []meshv1beta2.Condition
 	ARN        string
+	// Proxies says how many of how many proxies run the object's generation, for example "2/3"; empty for a Mesh, and for what is not served.
+	Proxies string
 	// RouteARNs is set for routers only: the full map of their routes.
 	RouteARNs map[string]string
 }
@@ -99,7 +101,7 @@ func (r *remembered) status(id mesh.Object, arn ARN) *Desired {
 		programmed = condition(meshv1beta2.ConditionProgrammed, false, meshv1beta2.ReasonNotAccepted,
 			fmt.Sprintf("generation %d, the last accepted one, is served until this one can be", r.kept))
 	}
-	d := &Desired{Object: r.object, ID: id, Conditions: []meshv1beta2.Condition{
+	d := &Desired{Object: r.object, ID: id, Proxies: r.proxies(id), Conditions: []meshv1beta2.Condition{
 		accepted, resolved, programmed, ready(accepted, resolved, programmed), active(r.object, r.problems, r.kept != 0),
 	}}
 	if id.Kind == "VirtualNode" || id.Kind == "VirtualGateway" {
@@ -115,6 +117,18 @@ func (r *remembered) status(id mesh.Object, arn ARN) *Desired {
 		}
 	}
 	return d
+}
+
+// proxies counts the proxies that run the object's own generation.
+func (r *remembered) proxies(id mesh.Object) string {
+	switch {
+	case id.Kind == "Mesh" || whole(r.problems):
+		return ""
+	case r.kept != 0:
+		return fmt.Sprintf("0/%d", r.tally.all)
+	default:
+		return fmt.Sprintf("%d/%d", r.tally.there, r.tally.all)
+	}
 }
 
 // condition is shorthand for one without times.

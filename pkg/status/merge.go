@@ -16,7 +16,7 @@ type Change int
 const (
 	// None means that nothing has to be written.
 	None Change = iota
-	// Wording means that only messages of conditions differ, for example a count of proxies.
+	// Wording means that only messages of conditions or the count of proxies differ.
 	Wording
 	// Lowered means that a condition that was true by the word of proxies is to become something else.
 	Lowered
@@ -33,6 +33,9 @@ func Merge(d *Desired, now time.Time) (meshv1beta2.Object, Change) {
 	if *have.ObservedGeneration == nil || **have.ObservedGeneration != generation {
 		change = max(change, Flipped)
 	}
+	if *have.Proxies != d.Proxies {
+		change = max(change, Wording)
+	}
 	setARN := have.ARN != nil && d.ARN != "" && (*have.ARN == nil || **have.ARN != d.ARN)
 	router, isRouter := d.Object.(*meshv1beta2.VirtualRouter)
 	if setARN || isRouter && !maps.Equal(router.Status.RouteARNs, d.RouteARNs) {
@@ -46,7 +49,7 @@ func Merge(d *Desired, now time.Time) (meshv1beta2.Object, Change) {
 		return nil, None // every kind's copy is of the same kind
 	}
 	c := out.Common()
-	*c.Conditions, *c.ObservedGeneration = conditions, &generation
+	*c.Conditions, *c.ObservedGeneration, *c.Proxies = conditions, &generation, d.Proxies
 	if setARN {
 		*c.ARN = &d.ARN
 	}

@@ -143,6 +143,9 @@ func TestMergeChangesWhatDiffersOnly(t *testing.T) {
 	if !ok || meshv1beta2.FindCondition(n.Status.Conditions, "Foreign") == nil {
 		t.Fatal("a condition of somebody else is gone")
 	}
+	if n.Status.Proxies != "2/2" {
+		t.Errorf("proxies %q, want 2/2", n.Status.Proxies)
+	}
 	if got := *n.Status.VirtualNodeARN; got != "arn:local:appmesh:local:000000000000:mesh/m/virtualNode/n_ns" {
 		t.Errorf("ARN %q", got)
 	}
@@ -156,6 +159,9 @@ func TestMergeChangesWhatDiffersOnly(t *testing.T) {
 	next, change := Merge(lower, epoch.Add(time.Hour))
 	if change != Lowered {
 		t.Errorf("a lost proxy is a change of kind %v", change)
+	}
+	if got := *next.Common().Proxies; got != "1/2" {
+		t.Errorf("proxies %q, want 1/2", got)
 	}
 	conditions := *next.Common().Conditions
 	if at := meshv1beta2.FindCondition(conditions, "Programmed").LastTransitionTime; !at.Equal(&metav1.Time{Time: epoch.Add(time.Hour)}) {
