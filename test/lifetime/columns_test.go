@@ -18,7 +18,7 @@ func (c *cluster) columns(t *testing.T, resource, name string) (map[string]any, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := k.RESTClient().Get().AbsPath("/apis/appmesh.k8s.aws/v1beta2/" + resource).
+	raw, err := k.RESTClient().Get().AbsPath("/apis/appmesh.k8s.aws/v1beta2/"+resource).
 		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").DoRaw(t.Context())
 	if err != nil {
 		return nil, err
