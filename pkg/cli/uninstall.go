@@ -79,6 +79,7 @@ func (u *uninstaller) run(ctx context.Context) error {
 What is left to delete, as far as you want it gone:
   kubectl delete namespace %s
   kubectl delete clusterrole,clusterrolebinding aftermesh
+  kubectl delete validatingadmissionpolicy,validatingadmissionpolicybinding -l app.kubernetes.io/name=aftermesh
 The definitions of appmesh.k8s.aws and with them every object of the mesh:
   kubectl get crd -o name | grep appmesh.k8s.aws | xargs kubectl delete
 Pods keep their proxies until they are restarted.

@@ -14,5 +14,5 @@
 //     asks for its endpoints again and can never warm for ever.
 //   - Every listener and route configuration states the clusters it needs; the server holds it until these are warm.
 //
-// Start with Translator.Translate, then sets.go. The package imports mesh and xds, and Envoy's API.
+// Start with Translator.Translate, then sidecar.go and gateway.go. The package imports mesh and xds, and Envoy's API.
 package translate
