@@ -178,7 +178,7 @@ var addedRules = []Rule{
 	condition("X27", ReasonInvalidConfiguration, "a listener keeps away from the proxy's own ports; otherwise it is not served"),
 	reject("X29", "a VirtualNode without podSelector is not found at loopback, link-local or metadata addresses"),
 	without("X28", "nobody makes a gateway's own health check: the load balancer before the gateway checks it", "VirtualGateway.listeners[].healthCheck"),
-	reject("X31", "a host name is written in its ASCII form"),
+	reject("X31", "a host name is written in its ASCII form, and that of a node without a port"),
 	without("A1", "every mesh belongs to its cluster", "Mesh.meshOwner"),
 }
 

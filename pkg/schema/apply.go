@@ -39,8 +39,16 @@ func (k *Kind) Decode(object map[string]any) ([]Unknown, field.ErrorList) {
 	if err != nil {
 		return nil, field.ErrorList{malformed(err)}
 	}
+	// The kinds keep unknown fields beside spec, so that pruning reports none of those.
+	for name := range object {
+		_, known := k.structural.Properties[name]
+		if !known && name != "apiVersion" && name != "kind" && name != "metadata" {
+			meta = append(meta, name)
+		}
+	}
 	paths := append(meta, pruning.PruneWithOptions(object, k.structural, true, schema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})...)
 	slices.Sort(paths)
+	paths = slices.Compact(paths)
 	unknown := make([]Unknown, len(paths))
 	for i, p := range paths {
 		unknown[i] = Unknown{Path: p, Nearest: k.nearest(p)}

@@ -75,6 +75,15 @@ func TestUnknownFieldsAreLeftOutWithAWarning(t *testing.T) {
 	}
 }
 
+func TestAFieldBesideSpecIsNotSilentlyIgnored(t *testing.T) {
+	t.Parallel()
+	f := read(t, `{apiVersion: appmesh.k8s.aws/v1beta2, kind: VirtualService, metadata: {name: s, namespace: shop}, spce: {awsName: s.shop.svc.cluster.local}}`)
+	const want = "-:1: VirtualService shop/s: spce: unknown field, ignored; did you mean spec?"
+	if len(f.Warnings) != 1 || fmt.Sprint(f.Warnings[0]) != want {
+		t.Errorf("warnings %v, want %s", f.Warnings, want)
+	}
+}
+
 func TestReferencesOfAnExportAreJudgedAsTheWebhookDoes(t *testing.T) {
 	t.Parallel()
 	const world = `{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {mesh: m}}}

@@ -145,9 +145,8 @@ func inspectedChains(w *mesh.Workload, p *mesh.OutboundPort) []chain {
 	var out []chain
 	if len(p.HTTP) > 0 {
 		c := httpChain(w, p)
-		if c.OnlyHTTP = w.Egress.AllowAll; !c.OnlyHTTP {
-			c.Transport = transportClear
-		}
+		// Clear text in any case: a TLS client that offers http/1.1 by ALPN would look like HTTP too.
+		c.Transport, c.OnlyHTTP = transportClear, w.Egress.AllowAll
 		out = append(out, c)
 	}
 	for i, t := range p.TCP {

@@ -21,6 +21,8 @@ var nodeRows = []row{
 	{"listeners without discovery", "VirtualNode", `{listeners: [{portMapping: {port: 80, protocol: http}}]}`, "N1", "spec.serviceDiscovery", "ServiceDiscovery missing for VirtualNode-x"},
 	{"discovery without a way", "VirtualNode", `{serviceDiscovery: {}}`, "U1", "spec.serviceDiscovery", "must have one of dns and awsCloudMap"},
 	{"a hostname with a letter that DNS does not have", "VirtualNode", `{serviceDiscovery: {dns: {hostname: payé.example}}}`, "X31", "spec.serviceDiscovery.dns.hostname", "xn--"},
+	{"a hostname with a port", "VirtualNode", `{serviceDiscovery: {dns: {hostname: "x:9090"}}}`, "X31", "spec.serviceDiscovery.dns.hostname", "leave the port out"},
+	{"an IPv6 address is no hostname with a port", "VirtualNode", `{serviceDiscovery: {dns: {hostname: "2001:db8::1"}}}`, "", "", ""},
 	{"discovery in two ways", "VirtualNode", `{serviceDiscovery: {dns: {hostname: h}, awsCloudMap: {namespaceName: n, serviceName: s}}}`, "U1", "spec.serviceDiscovery", "has dns and awsCloudMap"},
 	{"discovery at the caller's own loopback", "VirtualNode", `{serviceDiscovery: {dns: {hostname: "0x7f.1"}}}`, "X29", "spec.serviceDiscovery.dns.hostname", `"0x7f.1" is the pod of whoever calls`},
 	{"a node with a selector is found by its pods", "VirtualNode", `{podSelector: {}, serviceDiscovery: {dns: {hostname: localhost}}}`, "", "", ""},

@@ -3,6 +3,8 @@ package validate
 import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"net"
+	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 )
@@ -24,6 +26,9 @@ func (j *judge) virtualNode(spec *field.Path, o *meshv1beta2.VirtualNode) {
 		j.exactlyOne("U1", spec.Child("serviceDiscovery"), "serviceDiscovery", member{"dns", d.DNS != nil}, member{"awsCloudMap", d.AWSCloudMap != nil})
 		if d.DNS != nil {
 			j.asciiHost(spec.Child("serviceDiscovery", "dns", "hostname"), d.DNS.Hostname)
+			if h := d.DNS.Hostname; strings.Contains(h, ":") && net.ParseIP(h) == nil {
+				j.add("X31", spec.Child("serviceDiscovery", "dns", "hostname"), h, "%q is no host name; leave the port out, it is that of the listener", h)
+			}
 		}
 	}
 	if d := s.ServiceDiscovery; d != nil && d.DNS != nil && s.PodSelector == nil && CallersOwn(d.DNS.Hostname) {

@@ -174,12 +174,12 @@ func (l *lab) host(name, address string) {
 }
 
 // hello is what a TLS client says first.
-func hello(t *testing.T, serverName string) []byte {
+func hello(t *testing.T, serverName string, alpn ...string) []byte {
 	t.Helper()
 	client, server := net.Pipe()
 	defer server.Close()
 	go func() {
-		_ = tls.Client(client, &tls.Config{ServerName: serverName, InsecureSkipVerify: true}).Handshake()
+		_ = tls.Client(client, &tls.Config{ServerName: serverName, NextProtos: alpn, InsecureSkipVerify: true}).Handshake()
 	}() // never completes
 	buf := make([]byte, 4096)
 	n, err := server.Read(buf)
@@ -253,6 +253,7 @@ func TestNoConnectionReachesABackendThatNobodyMeant(t *testing.T) {
 		{"HTTP to a stranger", stranger + ":8080", get("stranger"), "404 Not Found", "stranger"},
 		{"TLS for a host on the HTTP port", stranger + ":8080", hello(t, "tls.example.org"), "b", "b"},
 		{"TLS for a stranger on the HTTP port", stranger + ":8080", hello(t, "c.example.org"), "", "stranger"},
+		{"the same of a client that offers HTTP", stranger + ":8080", hello(t, "c.example.org", "h2", "http/1.1"), "", "stranger"},
 		{"other bytes to a stranger on the HTTP port", stranger + ":8080", raw, "Bad Request", "stranger"},
 		{"a stranger on the HTTP port that speaks first", stranger + ":8080", nil, "nothing for 5 s: ", "stranger speaks first"},
 		{"the first of two services with virtual addresses", "red.mesh.pvt.aws.local:7000", raw, "a", "a"},
