@@ -106,8 +106,9 @@ func (s *standalone) run(ctx context.Context) error {
 
 // follow reloads after changes, waiting a moment for an editor to finish, and tells what proxies do.
 func (s *standalone) follow(ctx context.Context, watch *fsnotify.Watcher, failed <-chan error, proxies <-chan struct{}, report *reporter) error {
-	const moment = 50 * time.Millisecond
+	const moment, retry = 50 * time.Millisecond, time.Second
 	var reload <-chan time.Time
+	said := "" // the fault that was reported last, so that it is not repeated at each try
 	for {
 		select {
 		case <-ctx.Done():
@@ -127,8 +128,18 @@ func (s *standalone) follow(ctx context.Context, watch *fsnotify.Watcher, failed
 			reload = time.After(moment)
 		case <-reload:
 			reload = nil
-			if err := s.load(); err != nil {
+			// The folder may be another one by now, moved to the place of the first.
+			err := watchTree(watch, s.dir)
+			if err != nil {
+				reload = time.After(retry) // nothing tells when it comes back
+			} else {
+				err = s.load()
+			}
+			if err != nil && err.Error() != said {
+				said = err.Error()
 				s.say("KEPT the last good state: %v", err)
+			} else if err == nil {
+				said = ""
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -133,6 +134,38 @@ func (s *said) until(t *testing.T, want string) {
 		}
 	}
 	t.Fatalf("never said %q:\n%s", want, all)
+}
+
+// TestAFolderThatIsReplacedIsFollowed: a folder may be moved away and another one put in its place, as deployments by script do.
+func TestAFolderThatIsReplacedIsFollowed(t *testing.T) {
+	t.Parallel()
+	log, dir := &said{}, filepath.Join(t.TempDir(), "manifests")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "m.yaml"), colors)
+	s := standalone{dir: dir, namespace: "default", log: log, access: access{listen: freeAddress(t)}}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	log.until(t, "serving delta xDS")
+	if err := os.Rename(dir, dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	log.until(t, "KEPT the last good state: ")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "m.yaml"), strings.Replace(colors, "{prefix: /}", "{prefix: /new}", 1))
+	log.until(t, "served 2 nodes, 1 changed")
+	write(t, filepath.Join(dir, "m.yaml"), colors)
+	log.until(t, "served 2 nodes, 1 changed")
 }
 
 func TestStandaloneTellsWhatProxiesDo(t *testing.T) {
