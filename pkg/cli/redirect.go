@@ -23,7 +23,8 @@ them. Running it again replaces the table; rules of others are not touched. It n
 
 With --wait-for it then waits until the proxy, which was started before it, has its configuration, so that the application does not
 start earlier.`,
-		Example: `  APPMESH_IGNORE_UID=1337 APPMESH_ENVOY_EGRESS_PORT=15001 aftermesh redirect --dry-run`,
+		Example: `  APPMESH_START_ENABLED=1 APPMESH_IGNORE_UID=1337 APPMESH_APP_PORTS=8080 \
+    APPMESH_ENVOY_INGRESS_PORT=15000 APPMESH_ENVOY_EGRESS_PORT=15001 aftermesh redirect --dry-run`,
 		Args:    atMost(0, "no arguments, settings come from the environment"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := redirect.FromEnv(os.Getenv)
