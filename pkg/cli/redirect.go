@@ -25,7 +25,7 @@ With --wait-for it then waits until the proxy, which was started before it, has 
 start earlier.`,
 		Example: `  APPMESH_START_ENABLED=1 APPMESH_IGNORE_UID=1337 APPMESH_APP_PORTS=8080 \
     APPMESH_ENVOY_INGRESS_PORT=15000 APPMESH_ENVOY_EGRESS_PORT=15001 aftermesh redirect --dry-run`,
-		Args:    atMost(0, "no arguments, settings come from the environment"),
+		Args: atMost(0, "no arguments, settings come from the environment"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := redirect.FromEnv(os.Getenv)
 			if err == nil {
