@@ -71,7 +71,7 @@ func (l Layout) settings(ipFamily string) (settings, error) {
 		Resolvers: strings.Join(liveResolvers("/etc/resolv.conf"), " ")}
 	for _, port := range []*int{&s.KubeletPort, &s.ProxyHealthPort, &s.ProxyMetricsPort, &s.ManagerPort, &s.SchedulerPort} {
 		var err error
-		if *port, err = freePort(); err != nil {
+		if *port, err = FreePort(); err != nil {
 			return settings{}, err
 		}
 	}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -45,7 +46,7 @@ func (p *plane) start(ctx context.Context) error {
 	if p.ca, err = newAuthority(p.dir); err != nil {
 		return err
 	}
-	if p.port, err = freePort(); err != nil {
+	if p.port, err = FreePort(); err != nil {
 		return err
 	}
 	if err := p.issueKeys(); err != nil {
@@ -77,11 +78,11 @@ func (p *plane) issueKeys() error {
 
 // startEtcd starts etcd on loopback, without fsync (the data is worthless), and returns its URL.
 func (p *plane) startEtcd() (string, error) {
-	client, err := freePort()
+	client, err := FreePort()
 	if err != nil {
 		return "", err
 	}
-	peer, err := freePort()
+	peer, err := FreePort()
 	if err != nil {
 		return "", err
 	}
@@ -153,15 +154,21 @@ func adminGet(dir, url string) (string, error) {
 	return string(body), nil
 }
 
-// freePort finds a TCP port that nobody holds, outside the kernel's range for
+// FreePort finds a port that nobody holds, neither by TCP nor by UDP, outside the kernel's range for
 // outgoing connections, so that none grabs it before the server listens.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	for range 100 {
-		port := 20000 + rand.IntN(10000)
-		l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
-		if err == nil {
-			return port, l.Close()
+		address := ":" + strconv.Itoa(20000+rand.IntN(10000))
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
 		}
+		u, err := net.ListenPacket("udp", address)
+		if err != nil {
+			_ = l.Close()
+			continue
+		}
+		return l.Addr().(*net.TCPAddr).Port, errors.Join(l.Close(), u.Close())
 	}
-	return 0, fmt.Errorf("no free TCP port between 20000 and 29999 in 100 tries: %w", os.ErrExist)
+	return 0, fmt.Errorf("no free port between 20000 and 29999 in 100 tries: %w", os.ErrExist)
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/aftermesh/aftermesh/test/cluster"
 )
 
 // Operator is one replica of the control plane, as a process on a loopback address of its own.
@@ -47,7 +49,7 @@ func (f *Fleet) NewOperator(ip string, elect bool) (*Operator, error) {
 	o := &Operator{IP: ip, binary: f.binary, kubeconfig: f.api.Kubeconfig, logFile: filepath.Join(f.dir, ip+".log"), leader: elect}
 	for _, p := range []*int{&o.xdsPort, &o.peerPort, &o.adminPort, &o.webhook, &o.health, &o.stats, &o.dns} {
 		var err error
-		if *p, err = freePort(); err != nil {
+		if *p, err = cluster.FreePort(); err != nil {
 			return nil, err
 		}
 	}
@@ -209,13 +211,4 @@ func (o *Operator) CPU() (time.Duration, error) {
 		total += n
 	}
 	return time.Duration(total) * tick, nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

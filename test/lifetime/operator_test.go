@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +28,7 @@ import (
 	"github.com/aftermesh/aftermesh/controllers"
 	"github.com/aftermesh/aftermesh/pkg/inject"
 	"github.com/aftermesh/aftermesh/test/apiserver"
+	devcluster "github.com/aftermesh/aftermesh/test/cluster"
 )
 
 // config is the folder with the manifests of the installation.
@@ -161,12 +161,11 @@ func (c *cluster) answered(t *testing.T) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := devcluster.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // install creates the objects of files.

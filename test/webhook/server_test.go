@@ -40,6 +40,7 @@ import (
 	"github.com/aftermesh/aftermesh/pkg/inject"
 	injectwebhook "github.com/aftermesh/aftermesh/pkg/inject/webhook"
 	"github.com/aftermesh/aftermesh/test/apiserver"
+	"github.com/aftermesh/aftermesh/test/cluster"
 	"github.com/aftermesh/aftermesh/test/injection"
 )
 
@@ -180,12 +181,11 @@ func writeCertificate(t *testing.T, folder string) (ca []byte) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := cluster.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // nowhere is an address at which nothing listens.
