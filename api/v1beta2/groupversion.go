@@ -1,7 +1,6 @@
 package v1beta2
 
 import (
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -19,22 +18,6 @@ var (
 	// AddToScheme adds all kinds of this package and their lists to a scheme.
 	AddToScheme = SchemeBuilder.AddToScheme
 )
-
-// addKnownTypes registers every kind under GroupVersion; it cannot fail.
-func addKnownTypes(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(GroupVersion,
-		&Mesh{}, &MeshList{},
-		&VirtualNode{}, &VirtualNodeList{},
-		&VirtualService{}, &VirtualServiceList{},
-		&VirtualRouter{}, &VirtualRouterList{},
-		&Route{}, &RouteList{},
-		&VirtualGateway{}, &VirtualGatewayList{},
-		&GatewayRoute{}, &GatewayRouteList{},
-		&BackendGroup{}, &BackendGroupList{},
-	)
-	metav1.AddToGroupVersion(scheme, GroupVersion)
-	return nil
-}
 
 // Resource qualifies a resource name, such as "virtualnodes", with the API group.
 func Resource(resource string) schema.GroupResource {

@@ -76,25 +76,18 @@ func (g *BackendGroup) Common() Common {
 	return Common{"BackendGroup", nil, &g.Spec.MeshRef, nil, &g.Status.Conditions, &g.Status.ObservedGeneration, &g.Status.Proxies}
 }
 
-// DefaultName is the name of obj in its mesh when it has no awsName. It is empty while the object has no name yet
-// (metadata.generateName), because a name made of the namespace alone would be shared by all such objects.
-//
-//	Mesh, Route, BackendGroup                                 <name>
-//	VirtualService                                            <name>.<namespace>
-//	VirtualNode, VirtualRouter, VirtualGateway, GatewayRoute  <name>_<namespace>
+// DefaultName is the name of obj in its mesh when it has no awsName: its name, or its name and its namespace with the kind's Suffix between
+// them. It is empty while the object has no name yet (metadata.generateName), because a name made of the namespace alone would be shared
+// by all such objects.
 func DefaultName(obj Object) string {
 	name := obj.GetName()
 	if name == "" {
 		return ""
 	}
-	switch obj.(type) {
-	case *Mesh, *Route, *BackendGroup:
-		return name
-	case *VirtualService:
-		return name + "." + obj.GetNamespace()
-	default:
-		return name + "_" + obj.GetNamespace()
+	if suffix := KindOf(obj.Common().Kind).Suffix; suffix != "" {
+		name += suffix + obj.GetNamespace()
 	}
+	return name
 }
 
 // EffectiveName is the name of obj in its mesh: awsName, or DefaultName when awsName is absent or empty.

@@ -2,7 +2,6 @@ package admission
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 	"testing"
 
@@ -18,7 +17,11 @@ import (
 // FuzzWebhooks sends any bytes as the object and the old object of a request to both webhooks of a kind: they answer. What an API
 // server would send of the same objects can be decoded after the mutating webhook if it could be before.
 func FuzzWebhooks(f *testing.F) {
-	names := slices.Sorted(maps.Keys(kinds))
+	names := make([]string, len(meshv1beta2.Kinds))
+	for i, k := range meshv1beta2.Kinds {
+		names[i] = k.Name
+	}
+	slices.Sort(names)
 	seeds := []string{
 		``, `null`, `[]`, `{}`, `{"metadata":{"name":"x"},"spec":{}}`, `{"metadata":{"name":"x"},"spec":null}`,
 		`{"metadata":{"name":"x","namespace":"ns","deletionTimestamp":"2026-01-01T00:00:00Z"},"spec":{"awsName":""}}`,
@@ -44,19 +47,19 @@ func FuzzWebhooks(f *testing.F) {
 			return r
 		}
 		handle := func(r admission.Request) admission.Response {
-			(&Validator{Object: kinds[name], Deps: d}).Handle(t.Context(), r)
+			(&Validator{Object: meshv1beta2.KindOf(name).New, Deps: d}).Handle(t.Context(), r)
 			return (&Mutator{Kind: name, Deps: d}).Handle(t.Context(), r)
 		}
 		handle(request(object, old))
 		sent, stored := asSent(t, name, object, false), asSent(t, name, old, true)
-		if sent == nil || update && stored == nil || json.Unmarshal(sent, kinds[name]()) != nil {
+		if sent == nil || update && stored == nil || json.Unmarshal(sent, meshv1beta2.NewObject(name)) != nil {
 			return
 		}
 		answer := handle(request(sent, stored))
 		if !answer.Allowed || len(answer.Patches) == 0 {
 			return
 		}
-		if err := json.Unmarshal(patched(t, sent, answer), kinds[name]()); err != nil {
+		if err := json.Unmarshal(patched(t, sent, answer), meshv1beta2.NewObject(name)); err != nil {
 			t.Fatalf("%s becomes something else: %v", name, err)
 		}
 	})

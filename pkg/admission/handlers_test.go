@@ -78,7 +78,7 @@ func reader(t testing.TB, objects string) client.Reader {
 		case "":
 			continue
 		default:
-			object = kinds[kind.Kind]()
+			object = meshv1beta2.NewObject(kind.Kind)
 		}
 		if err := yaml.UnmarshalStrict([]byte(document), object); err != nil {
 			t.Fatal(err)
@@ -336,7 +336,7 @@ func TestValidator(t *testing.T) {
 		"a name of nobody":                                               {"VirtualNode", `{metadata: {name: x}, spec: {awsName: other, ` + in + `}}`, "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := &Validator{Object: kinds[c.kind], Deps: deps(t, "4")}
+			v := &Validator{Object: meshv1beta2.KindOf(c.kind).New, Deps: deps(t, "4")}
 			resp := v.Handle(context.Background(), request(t, c.object, c.old))
 			if c.denial != "" {
 				if resp.Allowed || resp.Result.Code != http.StatusForbidden || !strings.Contains(resp.Result.Message, c.denial) {
@@ -353,7 +353,7 @@ func TestValidator(t *testing.T) {
 }
 
 func TestValidatorRefusesWhatItCannotRead(t *testing.T) {
-	v := &Validator{Object: kinds["VirtualNode"], Deps: deps(t, "4")}
+	v := &Validator{Object: meshv1beta2.KindOf("VirtualNode").New, Deps: deps(t, "4")}
 	if resp := v.Handle(context.Background(), request(t, `{spec: 1}`, "")); resp.Allowed || resp.Result.Code != http.StatusBadRequest {
 		t.Errorf("got %t, %v", resp.Allowed, resp.Result)
 	}
@@ -361,7 +361,8 @@ func TestValidatorRefusesWhatItCannotRead(t *testing.T) {
 
 func TestDeletionsPass(t *testing.T) {
 	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Delete}}
-	for kind, object := range kinds {
+	for _, k := range meshv1beta2.Kinds {
+		kind, object := k.Name, k.New
 		m, v := &Mutator{Kind: kind, Deps: deps(t, "4")}, &Validator{Object: object, Deps: deps(t, "4")}
 		if !m.Handle(context.Background(), req).Allowed || !v.Handle(context.Background(), req).Allowed {
 			t.Errorf("%s cannot be deleted", kind)

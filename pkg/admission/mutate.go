@@ -140,7 +140,7 @@ func (m *Mutator) setName(p *patch, known *system) {
 	if known.Spec.AWSName != nil && *known.Spec.AWSName != "" {
 		return
 	}
-	object := kinds[m.Kind]()
+	object := meshv1beta2.NewObject(m.Kind)
 	if object.Common().AWSName == nil {
 		return
 	}

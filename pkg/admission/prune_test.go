@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/google/go-cmp/cmp"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/yaml"
@@ -15,8 +16,8 @@ import (
 // TestPrunableListsAreThoseThatTheSchemaRefusesEmpty derives the table from the CRDs.
 func TestPrunableListsAreThoseThatTheSchemaRefusesEmpty(t *testing.T) {
 	files, err := filepath.Glob("../../config/crd/bases/appmesh.k8s.aws_*.yaml")
-	if err != nil || len(files) != len(kinds) {
-		t.Fatalf("want %d CRDs, got %v, %v", len(kinds), files, err)
+	if err != nil || len(files) != len(meshv1beta2.Kinds) {
+		t.Fatalf("want %d CRDs, got %v, %v", len(meshv1beta2.Kinds), files, err)
 	}
 	want := map[string][]string{}
 	for _, file := range files {

@@ -24,18 +24,6 @@ type Deps struct {
 	ClusterDomain string
 }
 
-// kinds are the kinds with webhooks and the constructors of their objects.
-var kinds = map[string]func() meshv1beta2.Object{
-	"Mesh":           func() meshv1beta2.Object { return &meshv1beta2.Mesh{} },
-	"VirtualNode":    func() meshv1beta2.Object { return &meshv1beta2.VirtualNode{} },
-	"VirtualService": func() meshv1beta2.Object { return &meshv1beta2.VirtualService{} },
-	"VirtualRouter":  func() meshv1beta2.Object { return &meshv1beta2.VirtualRouter{} },
-	"Route":          func() meshv1beta2.Object { return &meshv1beta2.Route{} },
-	"VirtualGateway": func() meshv1beta2.Object { return &meshv1beta2.VirtualGateway{} },
-	"GatewayRoute":   func() meshv1beta2.Object { return &meshv1beta2.GatewayRoute{} },
-	"BackendGroup":   func() meshv1beta2.Object { return &meshv1beta2.BackendGroup{} },
-}
-
 // MutatePath is the path of a kind's mutating webhook: "VirtualNode" gives "/mutate-appmesh-k8s-aws-v1beta2-virtualnode".
 func MutatePath(kind string) string {
 	return "/mutate-appmesh-k8s-aws-v1beta2-" + strings.ToLower(kind)
@@ -48,8 +36,8 @@ func ValidatePath(kind string) string {
 
 // Register adds the mutating and the validating webhook of every kind to the server.
 func Register(server webhook.Server, deps Deps) {
-	for kind, object := range kinds {
-		server.Register(MutatePath(kind), &webhook.Admission{Handler: &Mutator{Kind: kind, Deps: deps}})
-		server.Register(ValidatePath(kind), &webhook.Admission{Handler: &Validator{Object: object, Deps: deps}})
+	for _, k := range meshv1beta2.Kinds {
+		server.Register(MutatePath(k.Name), &webhook.Admission{Handler: &Mutator{Kind: k.Name, Deps: deps}})
+		server.Register(ValidatePath(k.Name), &webhook.Admission{Handler: &Validator{Object: k.New, Deps: deps}})
 	}
 }

@@ -113,40 +113,11 @@ func (o objectStatus) message() string {
 
 // objectStatuses lists the objects of a namespace, or of all, and the Meshes.
 func objectStatuses(ctx context.Context, c client.Client, namespace string) ([]objectStatus, error) {
-	var out []objectStatus
-	add := func(o meshv1beta2.Object) {
+	objects, err := listKinds(ctx, c, client.InNamespace(namespace))
+	out := make([]objectStatus, len(objects))
+	for i, o := range objects {
 		common := o.Common()
-		out = append(out, objectStatus{common.Kind, o.GetNamespace(), o.GetName(), o.GetGeneration(), *common.Conditions})
+		out[i] = objectStatus{common.Kind, o.GetNamespace(), o.GetName(), o.GetGeneration(), *common.Conditions}
 	}
-	var meshes meshv1beta2.MeshList
-	var nodes meshv1beta2.VirtualNodeList
-	var services meshv1beta2.VirtualServiceList
-	var routers meshv1beta2.VirtualRouterList
-	var routes meshv1beta2.RouteList
-	var gateways meshv1beta2.VirtualGatewayList
-	var gatewayRoutes meshv1beta2.GatewayRouteList
-	var groups meshv1beta2.BackendGroupList
-	for _, list := range []client.ObjectList{&meshes, &nodes, &services, &routers, &routes, &gateways, &gatewayRoutes, &groups} {
-		if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil {
-			return nil, fmt.Errorf("list objects of appmesh.k8s.aws: %w", err)
-		}
-	}
-	addAll(meshes.Items, add)
-	addAll(gateways.Items, add)
-	addAll(gatewayRoutes.Items, add)
-	addAll(services.Items, add)
-	addAll(routers.Items, add)
-	addAll(routes.Items, add)
-	addAll(nodes.Items, add)
-	addAll(groups.Items, add)
-	return out, nil
-}
-
-func addAll[T any, P interface {
-	*T
-	meshv1beta2.Object
-}](list []T, add func(meshv1beta2.Object)) {
-	for i := range list {
-		add(P(&list[i]))
-	}
+	return out, err
 }

@@ -240,14 +240,19 @@ func (u *uninstaller) removeRevisions(ctx context.Context) error {
 	return nil
 }
 
-// meshObjects lists every object of our kinds in the cluster.
+// meshObjects lists every object of our kinds in the cluster, those first that refer to others.
 func meshObjects(ctx context.Context, c client.Client) ([]meshv1beta2.Object, error) {
+	out, err := listKinds(ctx, c)
+	slices.Reverse(out)
+	return out, err
+}
+
+// listKinds lists the objects of all our kinds in the order of the kinds.
+func listKinds(ctx context.Context, c client.Client, options ...client.ListOption) ([]meshv1beta2.Object, error) {
 	var out []meshv1beta2.Object
-	for _, list := range []client.ObjectList{
-		&meshv1beta2.GatewayRouteList{}, &meshv1beta2.VirtualServiceList{}, &meshv1beta2.RouteList{}, &meshv1beta2.VirtualRouterList{},
-		&meshv1beta2.VirtualNodeList{}, &meshv1beta2.VirtualGatewayList{}, &meshv1beta2.BackendGroupList{}, &meshv1beta2.MeshList{},
-	} {
-		if err := c.List(ctx, list); err != nil {
+	for _, k := range meshv1beta2.Kinds {
+		list := k.NewList()
+		if err := c.List(ctx, list, options...); err != nil {
 			return nil, fmt.Errorf("list objects of appmesh.k8s.aws: %w", err)
 		}
 		items, err := meta.ExtractList(list)

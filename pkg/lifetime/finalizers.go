@@ -68,24 +68,13 @@ func Plans(o *compile.Objects) []Plan {
 	return out
 }
 
-// wanted are the finalizers of a kind, in the order in which they are added.
-func wanted(kind string) []string {
-	switch kind {
-	case "Mesh":
-		return []string{meshv1beta2.FinalizerMeshMembers, meshv1beta2.FinalizerResources}
-	case "VirtualGateway":
-		return []string{meshv1beta2.FinalizerVirtualGatewayMembers, meshv1beta2.FinalizerResources}
-	case "VirtualNode", "VirtualService", "VirtualRouter", "GatewayRoute":
-		return []string{meshv1beta2.FinalizerResources}
-	default: // nothing has to outlive a Route or a BackendGroup
-		return nil
-	}
-}
+// wanted are the finalizers of an object's kind, in the order in which they are added.
+func wanted(obj meshv1beta2.Object) []string { return meshv1beta2.KindOf(obj.Common().Kind).Finalizers }
 
 func planLiving(obj meshv1beta2.Object) Plan {
 	var p Plan
 	have := obj.GetFinalizers()
-	for _, f := range wanted(obj.Common().Kind) {
+	for _, f := range wanted(obj) {
 		if !slices.Contains(have, f) {
 			p.Add = append(p.Add, f)
 		}
@@ -119,7 +108,7 @@ func (g *graph) planDeleted(obj meshv1beta2.Object) Plan {
 
 // ours is true when one of the finalizers that we hold back is there.
 func ours(obj meshv1beta2.Object) bool {
-	return slices.ContainsFunc(wanted(obj.Common().Kind), func(f string) bool { return slices.Contains(obj.GetFinalizers(), f) })
+	return slices.ContainsFunc(wanted(obj), func(f string) bool { return slices.Contains(obj.GetFinalizers(), f) })
 }
 
 // hold returns why an object that is being deleted must stay, or nil.
@@ -147,9 +136,9 @@ func (g *graph) hold(obj meshv1beta2.Object) *Hold {
 
 func membersHold(recorder, what string, count map[string]int) *Hold {
 	var parts []string
-	for _, kind := range []string{"VirtualService", "VirtualRouter", "VirtualNode", "VirtualGateway", "GatewayRoute"} {
-		if n := count[kind]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%s: %d", strings.ToLower(kind[:1])+kind[1:], n))
+	for _, k := range meshv1beta2.Kinds {
+		if n := count[k.Name]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s: %d", strings.ToLower(k.Name[:1])+k.Name[1:], n))
 		}
 	}
 	if len(parts) == 0 {

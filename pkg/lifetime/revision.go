@@ -76,7 +76,7 @@ func ParseRevision(r *appsv1.ControllerRevision, namespace string) Stored {
 	out := Stored{Namespace: r.Namespace, Name: r.Name, UID: r.UID, Ours: !slices.ContainsFunc(r.OwnerReferences, func(o metav1.OwnerReference) bool {
 		return !strings.HasPrefix(o.APIVersion, meshv1beta2.GroupVersion.Group+"/")
 	})}
-	object := NewObject(r.Labels[LabelAccepted])
+	object := meshv1beta2.NewObject(r.Labels[LabelAccepted])
 	if object == nil || json.Unmarshal(r.Data.Raw, object) != nil {
 		return out
 	}
@@ -94,28 +94,4 @@ func ParseRevision(r *appsv1.ControllerRevision, namespace string) Stored {
 		out.Accepted = object
 	}
 	return out
-}
-
-// NewObject returns an empty object of a kind, or nil.
-func NewObject(kind string) meshv1beta2.Object {
-	switch kind {
-	case "Mesh":
-		return &meshv1beta2.Mesh{}
-	case "VirtualNode":
-		return &meshv1beta2.VirtualNode{}
-	case "VirtualService":
-		return &meshv1beta2.VirtualService{}
-	case "VirtualRouter":
-		return &meshv1beta2.VirtualRouter{}
-	case "Route":
-		return &meshv1beta2.Route{}
-	case "VirtualGateway":
-		return &meshv1beta2.VirtualGateway{}
-	case "GatewayRoute":
-		return &meshv1beta2.GatewayRoute{}
-	case "BackendGroup":
-		return &meshv1beta2.BackendGroup{}
-	default:
-		return nil
-	}
 }

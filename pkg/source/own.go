@@ -12,7 +12,6 @@ import (
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/admission"
 	"github.com/aftermesh/aftermesh/pkg/compile"
-	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/membership"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/schema"
@@ -34,7 +33,7 @@ func (f *Files) addOwn(d Document, object map[string]any, namespace string) {
 	case err != nil:
 		fault(ReasonUnreadable, "", "cannot be judged: %v", err)
 		return
-	case kind == nil && lifetime.NewObject(d.Kind.Kind) != nil && d.Kind.Group == meshv1beta2.GroupVersion.Group:
+	case kind == nil && meshv1beta2.NewObject(d.Kind.Kind) != nil && d.Kind.Group == meshv1beta2.GroupVersion.Group:
 		f.documents[id] = d
 		fault(ReasonInvalid, "apiVersion", "%s is not served; write the object in %s, where some fields have other names",
 			d.Kind.GroupVersion(), meshv1beta2.GroupVersion)
@@ -79,7 +78,7 @@ func (f *Files) take(d Document, object map[string]any) error {
 		f.Objects.MeshSettings = append(f.Objects.MeshSettings, m)
 		return nil
 	}
-	o := lifetime.NewObject(d.Kind.Kind)
+	o := meshv1beta2.NewObject(d.Kind.Kind)
 	if o == nil {
 		f.skip(d)
 		return nil
@@ -186,13 +185,13 @@ func idOf(o meshv1beta2.Object) mesh.Object {
 
 // refuse notes an object that is left out, with what can be read of it.
 func (f *Files) refuse(id mesh.Object, object map[string]any) {
-	o := lifetime.NewObject(id.Kind)
+	o := meshv1beta2.NewObject(id.Kind)
 	if o == nil {
 		return
 	}
 	bare := object == nil || runtime.DefaultUnstructuredConverter.FromUnstructured(object, o) != nil
 	if bare {
-		o = lifetime.NewObject(id.Kind)
+		o = meshv1beta2.NewObject(id.Kind)
 	}
 	o.SetNamespace(id.Namespace)
 	o.SetName(id.Name)

@@ -14,12 +14,6 @@ type ARN struct {
 	Region, Account string
 }
 
-// segments are the type components of resource names. Source: App Mesh API reference, ARN formats.
-var segments = map[string]string{
-	"VirtualNode": "virtualNode", "VirtualService": "virtualService", "VirtualRouter": "virtualRouter",
-	"VirtualGateway": "virtualGateway", "Route": "virtualRouter",
-}
-
 // of returns the name of an object, or nothing for kinds that App Mesh knew no name for.
 func (a ARN) of(kind string, p compile.Place) string {
 	prefix := fmt.Sprintf("arn:local:appmesh:%s:%s:mesh/%s", cmp.Or(a.Region, "local"), cmp.Or(a.Account, "000000000000"), p.Mesh)
@@ -32,11 +26,11 @@ func (a ARN) of(kind string, p compile.Place) string {
 		}
 		return prefix + "/virtualGateway/" + p.Gateway + "/gatewayRoute/" + p.Name
 	default:
-		s, ok := segments[kind]
-		if !ok {
+		k := meshv1beta2.KindOf(kind)
+		if k == nil || k.Segment == "" {
 			return ""
 		}
-		return prefix + "/" + s + "/" + p.Name
+		return prefix + "/" + k.Segment + "/" + p.Name
 	}
 }
 

@@ -36,19 +36,13 @@ func immutable(obj, old meshv1beta2.Object) []Finding {
 	}
 	fields := strings.Join(changed, ",")
 	return []Finding{{
-		Rule:   meshv1beta2.RuleByID(immutableRules[now.Kind]),
+		Rule:   meshv1beta2.RuleByID(meshv1beta2.KindOf(now.Kind).Immutable),
 		Object: Name(obj),
 		Path:   changed[0],
 		Message: fmt.Sprintf("%s update may not change these fields: %s; leave them out or as they were, or delete the object and create it again",
 			now.Kind, fields),
 		judged: fields,
 	}}
-}
-
-// immutableRules are the ids of the rules by kind.
-var immutableRules = map[string]string{
-	"Mesh": "M1", "VirtualNode": "N2", "VirtualService": "S1", "VirtualRouter": "R1", "Route": "P1",
-	"VirtualGateway": "G1", "GatewayRoute": "T1", "BackendGroup": "B1",
 }
 
 func gatewayChanged(obj *meshv1beta2.GatewayRoute, other meshv1beta2.Object) bool {
