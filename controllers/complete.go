@@ -14,7 +14,6 @@ import (
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
-	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
 // writeLifetimes adds the writer of finalizers and system fields.
@@ -67,8 +66,4 @@ func (w *lifetimeWriter) gone(ctx context.Context, referents []lifetime.Referent
 		}
 	}
 	return true, nil
-}
-
-func objectOf(o meshv1beta2.Object) mesh.Object {
-	return mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 }

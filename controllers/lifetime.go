@@ -230,7 +230,7 @@ func (w *lifetimeWriter) life(o meshv1beta2.Object) *life {
 // forget drops what is remembered of objects that are gone.
 func (w *lifetimeWriter) forget(o *compile.Objects) {
 	there := make(map[types.UID]bool, len(w.lives))
-	for obj := range o.All() {
+	for obj := range compile.All[meshv1beta2.Object](o) {
 		if w.lives[obj.GetUID()] != nil {
 			there[obj.GetUID()] = true
 		}

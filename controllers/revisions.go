@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
@@ -18,7 +19,7 @@ import (
 func (w *lifetimeWriter) keepRevisions(ctx context.Context, s *pipeline.Snapshot, now time.Time) (again bool) {
 	wanted := map[string]bool{}
 	for _, a := range s.Objects.Accepted {
-		id := objectOf(a)
+		id := compile.ID(a)
 		if generation, kept := s.Result.Kept[id]; !kept || generation != a.GetGeneration() {
 			continue
 		}

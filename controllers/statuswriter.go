@@ -153,31 +153,13 @@ func (w *statusWriter) pass(ctx context.Context) (again bool) {
 
 // current replaces objects by what was last written to them, until the informer shows that itself.
 func (w *statusWriter) current(o *compile.Objects) *compile.Objects {
-	out := *o
-	out.Meshes = overlay(w, o.Meshes)
-	out.VirtualNodes = overlay(w, o.VirtualNodes)
-	out.VirtualServices = overlay(w, o.VirtualServices)
-	out.VirtualRouters = overlay(w, o.VirtualRouters)
-	out.Routes = overlay(w, o.Routes)
-	out.VirtualGateways = overlay(w, o.VirtualGateways)
-	out.GatewayRoutes = overlay(w, o.GatewayRoutes)
-	out.BackendGroups = overlay(w, o.BackendGroups)
-	return &out
-}
-
-func overlay[T meshv1beta2.Object](w *statusWriter, list []T) []T {
-	out := make([]T, len(list))
-	for i, o := range list {
-		out[i] = o
-		m := w.memory[objectOf(o)]
-		if m == nil || m.stored == nil || m.base != o.GetResourceVersion() {
-			continue
+	return o.Replace(func(obj meshv1beta2.Object) meshv1beta2.Object {
+		m := w.memory[compile.ID(obj)]
+		if m == nil || m.stored == nil || m.base != obj.GetResourceVersion() {
+			return obj
 		}
-		if stored, ok := m.stored.(T); ok {
-			out[i] = stored
-		}
-	}
-	return out
+		return m.stored
+	})
 }
 
 // forget drops what is known about objects that are gone.

@@ -1,6 +1,8 @@
 package v1beta2
 
 import (
+	"reflect"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -96,4 +98,26 @@ func EffectiveName(obj Object) string {
 		return **field
 	}
 	return DefaultName(obj)
+}
+
+// WithSpec returns a copy of obj with the specification of another object of its kind. The fields of a specification that the
+// operator fills in (awsName, meshRef, virtualGatewayRef) stay those of obj. The specification is shared with the other object.
+func WithSpec(obj, of Object) Object {
+	out, ok := obj.DeepCopyObject().(Object)
+	if !ok || obj.Common().Kind != of.Common().Kind {
+		return obj
+	}
+	spec := func(o Object) reflect.Value { return reflect.ValueOf(o).Elem().FieldByName("Spec") }
+	spec(out).Set(spec(of))
+	now, then := obj.Common(), out.Common()
+	if now.AWSName != nil {
+		*then.AWSName = *now.AWSName
+	}
+	if now.MeshRef != nil {
+		*then.MeshRef = *now.MeshRef
+	}
+	if r, ok := out.(*GatewayRoute); ok {
+		r.Spec.VirtualGatewayRef = obj.(*GatewayRoute).Spec.VirtualGatewayRef //nolint:errcheck,forcetypeassert // a copy is of the same type
+	}
+	return out
 }

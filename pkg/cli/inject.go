@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/inject"
 	"github.com/aftermesh/aftermesh/pkg/source"
 )
@@ -116,7 +117,7 @@ func podOf(d source.Document, namespace string) (*corev1.Pod, string, error) {
 // injectObjects are the objects that decide about pods of a namespace. Objects in files carry no mesh reference yet; the only
 // Mesh there is stands in.
 func injectObjects(files *source.Files, namespace string) inject.Objects {
-	o := inject.Objects{Namespace: namespace, Meshes: files.Objects.Meshes}
+	o := inject.Objects{Namespace: namespace, Meshes: compile.Of[*meshv1beta2.Mesh](&files.Objects)}
 	for _, n := range files.Objects.Namespaces {
 		if n.Name == namespace {
 			o.NamespaceLabels = n.Labels
@@ -126,13 +127,13 @@ func injectObjects(files *source.Files, namespace string) inject.Objects {
 	if len(o.Meshes) == 1 {
 		ref = &meshv1beta2.MeshReference{Name: o.Meshes[0].Name, UID: o.Meshes[0].UID}
 	}
-	for _, n := range files.Objects.VirtualNodes {
+	for n := range compile.All[*meshv1beta2.VirtualNode](&files.Objects) {
 		if n.Spec.MeshRef == nil {
 			n.Spec.MeshRef = ref
 		}
 		o.VirtualNodes = append(o.VirtualNodes, n)
 	}
-	for _, g := range files.Objects.VirtualGateways {
+	for g := range compile.All[*meshv1beta2.VirtualGateway](&files.Objects) {
 		if g.Spec.MeshRef == nil {
 			g.Spec.MeshRef = ref
 		}

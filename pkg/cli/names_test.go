@@ -35,7 +35,7 @@ func TestNamesThatDoNotResolveComeWithTheirStanza(t *testing.T) {
 		}
 	}
 	var objects []meshv1beta2.Object
-	for _, o := range in.VirtualServices {
+	for o := range compile.All[*meshv1beta2.VirtualService](&in) {
 		if m := messages[o.Name]; m != "" {
 			*o.Common().Conditions = []meshv1beta2.Condition{{Type: meshv1beta2.ConditionAccepted, Message: m}}
 			objects = append(objects, o)

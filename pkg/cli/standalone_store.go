@@ -22,25 +22,22 @@ type store struct {
 // refused. Objects that did not change are the same pointers as before.
 func (s *store) take(files *source.Files) (o *compile.Objects, kept []mesh.Object) {
 	next := map[mesh.Object]meshv1beta2.Object{}
-	out := files.Objects
-	out.Meshes, out.VirtualNodes, out.VirtualServices, out.VirtualRouters = nil, nil, nil, nil
-	out.Routes, out.VirtualGateways, out.GatewayRoutes, out.BackendGroups = nil, nil, nil, nil
-	for object := range files.Objects.All() {
-		id := mesh.Object{Kind: object.Common().Kind, Namespace: object.GetNamespace(), Name: object.GetName()}
+	out := files.Objects.Replace(func(object meshv1beta2.Object) meshv1beta2.Object {
+		id := compile.ID(object)
 		next[id] = s.version(id, object)
-		source.Add(&out, next[id])
-	}
+		return next[id]
+	})
 	for _, r := range files.Refused {
-		id := mesh.Object{Kind: r.Object.Common().Kind, Namespace: r.Object.GetNamespace(), Name: r.Object.GetName()}
+		id := compile.ID(r.Object)
 		if had := s.objects[id]; had != nil {
 			next[id] = had
-			source.Add(&out, had)
+			out.Config = append(out.Config, had)
 			kept = append(kept, id)
 		}
 	}
 	s.objects = next
 	slices.SortFunc(kept, mesh.Object.Compare)
-	return &out, kept
+	return out, kept
 }
 
 // version gives an object the identity and the generation that it has in the store; an equal one is the one that is there.

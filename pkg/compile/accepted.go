@@ -88,12 +88,12 @@ func (c *Compiler) tryAccepted(in *Objects, kept, fresh map[mesh.Object]meshv1be
 func acceptedOf(in *Objects) map[mesh.Object]meshv1beta2.Object {
 	given := make(map[mesh.Object]meshv1beta2.Object, len(in.Accepted))
 	for _, a := range in.Accepted {
-		given[objectOf(a)] = a
+		given[ID(a)] = a
 	}
 	out := map[mesh.Object]meshv1beta2.Object{}
-	for o := range in.All() {
-		if a := given[objectOf(o)]; a != nil && a.GetUID() == o.GetUID() && a.GetGeneration() != o.GetGeneration() {
-			out[objectOf(o)] = a
+	for o := range All[meshv1beta2.Object](in) {
+		if a := given[ID(o)]; a != nil && a.GetUID() == o.GetUID() && a.GetGeneration() != o.GetGeneration() {
+			out[ID(o)] = a
 		}
 	}
 	return out
@@ -136,46 +136,12 @@ func problemsOf(r *Result, id mesh.Object) []mesh.Problem {
 	return out
 }
 
-// substitute returns the objects with the given specifications in place of the current ones.
+// substitute returns the objects with the given specifications in place of the current ones. System fields stay as they are now.
 func substitute(in *Objects, by map[mesh.Object]meshv1beta2.Object) *Objects {
-	out := *in
-	out.Meshes = replaced(in.Meshes, by, func(o, a *meshv1beta2.Mesh) { o.Spec = a.Spec })
-	out.VirtualNodes = replaced(in.VirtualNodes, by, func(o, a *meshv1beta2.VirtualNode) { o.Spec = a.Spec })
-	out.VirtualServices = replaced(in.VirtualServices, by, func(o, a *meshv1beta2.VirtualService) { o.Spec = a.Spec })
-	out.VirtualRouters = replaced(in.VirtualRouters, by, func(o, a *meshv1beta2.VirtualRouter) { o.Spec = a.Spec })
-	out.Routes = replaced(in.Routes, by, func(o, a *meshv1beta2.Route) { o.Spec = a.Spec })
-	out.VirtualGateways = replaced(in.VirtualGateways, by, func(o, a *meshv1beta2.VirtualGateway) { o.Spec = a.Spec })
-	out.GatewayRoutes = replaced(in.GatewayRoutes, by, func(o, a *meshv1beta2.GatewayRoute) {
-		gateway := o.Spec.VirtualGatewayRef
-		o.Spec = a.Spec
-		o.Spec.VirtualGatewayRef = gateway
+	return in.Replace(func(o meshv1beta2.Object) meshv1beta2.Object {
+		if accepted := by[ID(o)]; accepted != nil {
+			return meshv1beta2.WithSpec(o, accepted)
+		}
+		return o
 	})
-	out.BackendGroups = replaced(in.BackendGroups, by, func(o, a *meshv1beta2.BackendGroup) { o.Spec = a.Spec })
-	return &out
-}
-
-// replaced copies the objects that are replaced. System fields stay as they are now.
-func replaced[T any, P interface {
-	*T
-	meshv1beta2.Object
-}](list []P, by map[mesh.Object]meshv1beta2.Object, set func(o, accepted P)) []P {
-	out := slices.Clone(list)
-	for i, o := range list {
-		a, ok := by[objectOf(o)].(P)
-		if !ok {
-			continue
-		}
-		copied := *o
-		var next P = &copied
-		set(next, a)
-		now, then := o.Common(), next.Common()
-		if now.AWSName != nil {
-			*then.AWSName = *now.AWSName
-		}
-		if now.MeshRef != nil {
-			*then.MeshRef = *now.MeshRef
-		}
-		out[i] = next
-	}
-	return out
 }

@@ -19,7 +19,7 @@ func (b *builder) attachRoutes() {
 		of[g.object] = g
 	}
 	for _, r := range b.entering {
-		self := objectOf(r)
+		self := ID(r)
 		g, reason, why := b.attach(r, of)
 		if g == nil {
 			b.problem(mesh.Problem{Object: self, Severity: mesh.Unresolved, Reason: reason, Path: "spec.virtualGatewayRef", Message: why})
@@ -43,14 +43,14 @@ func (b *builder) attach(r *meshv1beta2.GatewayRoute, of map[*meshv1beta2.Virtua
 			fmt.Sprintf("%s does not select the route; give namespace %s and the route the labels that its namespaceSelector and gatewayRouteSelector ask for, or create the route again",
 				g.self, r.Namespace)
 	}
-	found, problem := membership.DesignateGateway(b.in.VirtualGateways, r, nsLabels, func(g *meshv1beta2.VirtualGateway) bool {
-		return b.meshOf[objectOf(g)] == b.meshOf[objectOf(r)]
+	found, problem := membership.DesignateGateway(b.allGateways, r, nsLabels, func(g *meshv1beta2.VirtualGateway) bool {
+		return b.meshOf[ID(g)] == b.meshOf[ID(r)]
 	})
 	if problem != nil {
 		return nil, problem.Reason, problem.Message
 	}
 	if g = of[found]; g == nil {
-		return nil, meshv1beta2.ReasonVirtualGatewayNotActive, fmt.Sprintf("%s is not served, see its conditions", objectOf(found))
+		return nil, meshv1beta2.ReasonVirtualGatewayNotActive, fmt.Sprintf("%s is not served, see its conditions", ID(found))
 	}
 	return g, "", ""
 }
@@ -71,7 +71,7 @@ func (b *builder) referredGateway(r *meshv1beta2.GatewayRoute) *gateway {
 	}
 	for _, g := range b.gateways {
 		if g.self.Name == ref.Name && g.self.Namespace == ref.NamespaceOr(r.Namespace) && (g.object.UID == ref.UID || b.in.Settings.Offline) &&
-			g.mesh == b.meshOf[objectOf(r)] {
+			g.mesh == b.meshOf[ID(r)] {
 			return g
 		}
 	}

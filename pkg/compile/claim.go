@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -12,27 +13,28 @@ import (
 
 // resolveNames gives each object its name in its mesh; see claim.
 func (b *builder) resolveNames() {
-	for _, n := range claim(b, b.in.VirtualNodes) {
-		nd := &node{object: n, self: objectOf(n), mesh: b.meshOf[objectOf(n)], name: meshv1beta2.EffectiveName(n)}
+	for _, n := range claim(b, All[*meshv1beta2.VirtualNode](b.in)) {
+		nd := &node{object: n, self: ID(n), mesh: b.meshOf[ID(n)], name: meshv1beta2.EffectiveName(n)}
 		b.nodes[keyOf(n)] = nd
 		b.nodeByName[nameKey{nd.mesh.name, nd.name}] = nd
 		b.nodeOrder = append(b.nodeOrder, nd)
 	}
-	for _, r := range claim(b, b.in.VirtualRouters) {
-		rt := &router{object: r, self: objectOf(r), mesh: b.meshOf[objectOf(r)]}
+	for _, r := range claim(b, All[*meshv1beta2.VirtualRouter](b.in)) {
+		rt := &router{object: r, self: ID(r), mesh: b.meshOf[ID(r)]}
 		b.routers[keyOf(r)] = rt
 		b.routeByName[nameKey{rt.mesh.name, meshv1beta2.EffectiveName(r)}] = rt
 	}
-	for _, s := range claim(b, b.in.VirtualServices) {
-		vs := &virtualService{object: s, self: objectOf(s), mesh: b.meshOf[objectOf(s)]}
+	for _, s := range claim(b, All[*meshv1beta2.VirtualService](b.in)) {
+		vs := &virtualService{object: s, self: ID(s), mesh: b.meshOf[ID(s)]}
 		b.virtuals[keyOf(s)] = vs
+		b.virtualOrder = append(b.virtualOrder, vs)
 		b.virtualOf[nameKey{vs.mesh.name, meshv1beta2.EffectiveName(s)}] = vs
 	}
-	for _, g := range claim(b, b.in.VirtualGateways) {
-		b.gateways = append(b.gateways, &gateway{object: g, self: objectOf(g), mesh: b.meshOf[objectOf(g)], name: meshv1beta2.EffectiveName(g)})
+	for _, g := range claim(b, All[*meshv1beta2.VirtualGateway](b.in)) {
+		b.gateways = append(b.gateways, &gateway{object: g, self: ID(g), mesh: b.meshOf[ID(g)], name: meshv1beta2.EffectiveName(g)})
 	}
-	b.entering = claim(b, b.in.GatewayRoutes)
-	claim(b, b.in.BackendGroups)
+	b.entering = claim(b, All[*meshv1beta2.GatewayRoute](b.in))
+	claim(b, All[*meshv1beta2.BackendGroup](b.in))
 	b.indexGroups()
 }
 
@@ -40,11 +42,12 @@ func (b *builder) resolveNames() {
 //
 // A name that belongs to a namespace of the mesh, by its form, goes to the object of that namespace; among others the older one has
 // it. An object of another namespace may hold it as long as nobody claims it there.
-func claim[T meshv1beta2.Object](b *builder, list []T) []T {
+func claim[T meshv1beta2.Object](b *builder, objects iter.Seq[T]) []T {
+	list := ownersFirst(b, objects)
 	holders, spelled := make(map[nameKey]mesh.Object, len(list)), map[nameKey]mesh.Object{}
 	out := make([]T, 0, len(list))
-	for _, o := range ownersFirst(b, list) {
-		self := objectOf(o)
+	for _, o := range list {
+		self := ID(o)
 		m := b.meshOf[self]
 		if m == nil {
 			continue
@@ -79,7 +82,7 @@ func claim[T meshv1beta2.Object](b *builder, list []T) []T {
 			out = append(out, o)
 		}
 	}
-	return byAge(out)
+	return byAge(slices.Values(out))
 }
 
 // claimKeys returns two keys. The first is equal for objects of a kind that cannot be served beside each other: hosts are equal
@@ -104,14 +107,14 @@ func (b *builder) claimKeys(m *meshInfo, o meshv1beta2.Object, name string) (key
 }
 
 // ownersFirst orders objects by age, but puts those that have a name of their own namespace before all others.
-func ownersFirst[T meshv1beta2.Object](b *builder, list []T) []T {
-	out := byAge(list)
+func ownersFirst[T meshv1beta2.Object](b *builder, objects iter.Seq[T]) []T {
+	out := byAge(objects)
 	owned := make(map[mesh.Object]bool, len(out))
 	for _, o := range out {
-		owned[objectOf(o)] = membership.NameOwner(o, b.in.Settings.ClusterDomain) == o.GetNamespace()
+		owned[ID(o)] = membership.NameOwner(o, b.in.Settings.ClusterDomain) == o.GetNamespace()
 	}
 	slices.SortStableFunc(out, func(x, y T) int {
-		switch ownsX, ownsY := owned[objectOf(x)], owned[objectOf(y)]; {
+		switch ownsX, ownsY := owned[ID(x)], owned[ID(y)]; {
 		case ownsX == ownsY:
 			return 0
 		case ownsX:

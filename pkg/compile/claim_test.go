@@ -47,15 +47,15 @@ func TestANameBelongsToItsNamespaceWhateverTheAge(t *testing.T) {
 				}
 				switch c.kind {
 				case "VirtualNode":
-					add(&o.VirtualNodes, second, ns, object, spec+"podSelector: {matchLabels: {app: "+object+"}},"+listener)
+					add[meshv1beta2.VirtualNode](o, second, ns, object, spec+"podSelector: {matchLabels: {app: "+object+"}},"+listener)
 				case "VirtualService":
-					add(&o.VirtualServices, second, ns, object, spec)
+					add[meshv1beta2.VirtualService](o, second, ns, object, spec)
 				case "VirtualRouter":
-					add(&o.VirtualRouters, second, ns, object, spec)
+					add[meshv1beta2.VirtualRouter](o, second, ns, object, spec)
 				case "VirtualGateway":
-					add(&o.VirtualGateways, second, ns, object, spec)
+					add[meshv1beta2.VirtualGateway](o, second, ns, object, spec)
 				case "GatewayRoute":
-					add(&o.GatewayRoutes, second, ns, object, spec)
+					add[meshv1beta2.GatewayRoute](o, second, ns, object, spec)
 				}
 			}
 			r := compiled(o)
@@ -77,9 +77,9 @@ func TestGatewayRoutesOfTwoNamespacesMayHaveOneName(t *testing.T) {
 	t.Parallel()
 	o := world()
 	for second, ns := range []string{"evil", "bank"} {
-		add(&o.GatewayRoutes, second, ns, "r", "awsName: checkout")
+		add[meshv1beta2.GatewayRoute](o, second, ns, "r", "awsName: checkout")
 	}
-	add(&o.GatewayRoutes, 3, "bank", "again", "awsName: checkout")
+	add[meshv1beta2.GatewayRoute](o, 3, "bank", "again", "awsName: checkout")
 	r := compiled(o)
 	for _, name := range []string{"evil/r", "bank/r", "bank/again"} {
 		ns, object, _ := strings.Cut(name, "/")
@@ -92,8 +92,8 @@ func TestGatewayRoutesOfTwoNamespacesMayHaveOneName(t *testing.T) {
 func TestPodsKeepTheirNodeWhateverNamesOthersClaim(t *testing.T) {
 	t.Parallel()
 	o := world()
-	add(&o.VirtualNodes, 1, "evil", "taker", "awsName: payments_bank, podSelector: {matchLabels: {app: taker}}")
-	add(&o.VirtualNodes, 2, "bank", "payments", "podSelector: {matchLabels: {app: payments}}")
+	add[meshv1beta2.VirtualNode](o, 1, "evil", "taker", "awsName: payments_bank, podSelector: {matchLabels: {app: taker}}")
+	add[meshv1beta2.VirtualNode](o, 2, "bank", "payments", "podSelector: {matchLabels: {app: payments}}")
 	id := "mesh/m/virtualNode/payments_bank"
 	theirs, taker := pod(o, "bank", "p", id, "app", "payments"), pod(o, "evil", "q", id, "app", "taker")
 	r := compiled(o)
@@ -107,7 +107,12 @@ func TestPodsKeepTheirNodeWhateverNamesOthersClaim(t *testing.T) {
 		t.Errorf("served: %+v", r.Model.Workloads)
 	}
 	// While the bank has no such node, the name is the taker's, but not for pods of the bank.
-	o.VirtualNodes = o.VirtualNodes[:1]
+	o = o.Replace(func(object meshv1beta2.Object) meshv1beta2.Object {
+		if compile.ID(object).Namespace == "bank" {
+			return nil
+		}
+		return object
+	})
 	r = compiled(o)
 	if got := r.Model.Members[theirs.UID]; got != "" {
 		t.Errorf("without its node the bank's pod is of group %q", got)
@@ -123,14 +128,14 @@ func TestANameOfANamespaceMeansNoObjectOfAnother(t *testing.T) {
 		return fmt.Sprintf("%sARN: \"arn:aws:appmesh:r:1:mesh/m/%s/%s\"", kind, kind, name)
 	}
 	o := world()
-	add(&o.VirtualNodes, 1, "evil", "taker", "awsName: payments_bank")
-	add(&o.VirtualRouters, 1, "evil", "taker", "awsName: payments_bank")
-	add(&o.VirtualServices, 1, "evil", "taker", "awsName: ledger.bank.svc.cluster.local")
-	add(&o.VirtualServices, 2, "bank", "a", "provider: {virtualNode: {"+arn("virtualNode", "payments_bank")+"}}")
-	add(&o.VirtualServices, 2, "bank", "b", "provider: {virtualRouter: {"+arn("virtualRouter", "payments_bank")+"}}")
-	add(&o.VirtualServices, 2, "evil", "own", "provider: {virtualNode: {"+arn("virtualNode", "payments_bank")+"}}")
-	add(&o.VirtualNodes, 2, "bank", "caller", "backends: [{virtualService: {"+arn("virtualService", "ledger.bank.svc.cluster.local")+"}}]")
-	add(&o.VirtualNodes, 2, "bank", "willing", "backends: [{virtualService: {virtualServiceRef: {namespace: evil, name: taker}}}]")
+	add[meshv1beta2.VirtualNode](o, 1, "evil", "taker", "awsName: payments_bank")
+	add[meshv1beta2.VirtualRouter](o, 1, "evil", "taker", "awsName: payments_bank")
+	add[meshv1beta2.VirtualService](o, 1, "evil", "taker", "awsName: ledger.bank.svc.cluster.local")
+	add[meshv1beta2.VirtualService](o, 2, "bank", "a", "provider: {virtualNode: {"+arn("virtualNode", "payments_bank")+"}}")
+	add[meshv1beta2.VirtualService](o, 2, "bank", "b", "provider: {virtualRouter: {"+arn("virtualRouter", "payments_bank")+"}}")
+	add[meshv1beta2.VirtualService](o, 2, "evil", "own", "provider: {virtualNode: {"+arn("virtualNode", "payments_bank")+"}}")
+	add[meshv1beta2.VirtualNode](o, 2, "bank", "caller", "backends: [{virtualService: {"+arn("virtualService", "ledger.bank.svc.cluster.local")+"}}]")
+	add[meshv1beta2.VirtualNode](o, 2, "bank", "willing", "backends: [{virtualService: {virtualServiceRef: {namespace: evil, name: taker}}}]")
 	r := compiled(o)
 	for object, want := range map[mesh.Object]string{
 		{Kind: "VirtualService", Namespace: "bank", Name: "a"}:    meshv1beta2.ReasonVirtualNodeNotFound,
@@ -196,12 +201,12 @@ func TestNoNameOfDNSIsTakenFromAnOlderClaim(t *testing.T) {
 
 func node(spec string) func(*compile.Objects, int, string) {
 	return func(o *compile.Objects, second int, namespace string) {
-		add(&o.VirtualNodes, second, namespace, "x", spec)
+		add[meshv1beta2.VirtualNode](o, second, namespace, "x", spec)
 	}
 }
 
 func virtual(spec string) func(*compile.Objects, int, string) {
 	return func(o *compile.Objects, second int, namespace string) {
-		add(&o.VirtualServices, second, namespace, "x", spec)
+		add[meshv1beta2.VirtualService](o, second, namespace, "x", spec)
 	}
 }

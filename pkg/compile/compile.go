@@ -3,6 +3,7 @@ package compile
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -157,7 +158,7 @@ func (m *memo[K, V]) turn() { m.last, m.now = m.now, nil }
 // judge adds what validate finds in each object by itself.
 func (c *Compiler) judge(b *builder) {
 	next := make(map[meshv1beta2.Object][]mesh.Problem, len(c.judged))
-	for o := range b.in.All() {
+	for o := range All[meshv1beta2.Object](b.in) {
 		problems, known := c.judged[o]
 		if !known {
 			problems = b.judgeObject(o)
@@ -182,7 +183,7 @@ func (b *builder) judgeObject(o meshv1beta2.Object) []mesh.Problem {
 			continue
 		}
 		p := mesh.Problem{
-			Object: objectOf(o), Severity: mesh.Rejected, Reason: f.Rule.Reason, Path: f.Path, Message: f.Message,
+			Object: ID(o), Severity: mesh.Rejected, Reason: f.Rule.Reason, Path: f.Path, Message: f.Message,
 			// All that compile cannot use is left out by parts; only an object without a usable name is lost as a whole.
 			Partial: f.Rule.Reason != meshv1beta2.ReasonNameTooLong,
 		}
@@ -201,8 +202,11 @@ type builder struct {
 	problems []mesh.Problem
 
 	meshes []*meshInfo // by age
-	meshOf map[mesh.Object]*meshInfo
-	labels map[string]map[string]string // of namespaces
+	// allMeshes and allGateways are those that selectors are looked for in, usable or not.
+	allMeshes   []*meshv1beta2.Mesh
+	allGateways []*meshv1beta2.VirtualGateway
+	meshOf      map[mesh.Object]*meshInfo
+	labels      map[string]map[string]string // of namespaces
 	// designated are the meshes that select a namespace, by namespace.
 	designated map[string]designation
 	names      map[mesh.Object]Place
@@ -215,9 +219,11 @@ type builder struct {
 	routers     map[types.NamespacedName]*router
 	routeByName map[nameKey]*router
 	virtuals    map[types.NamespacedName]*virtualService
-	gateways    []*gateway // by age
-	entering    []*meshv1beta2.GatewayRoute
-	virtualOf   map[nameKey]*virtualService
+	// virtualOrder are the services by age.
+	virtualOrder []*virtualService
+	gateways     []*gateway // by age
+	entering     []*meshv1beta2.GatewayRoute
+	virtualOf    map[nameKey]*virtualService
 	// virtualsIn are the services of a namespace, oldest first; made at first use.
 	virtualsIn map[string][]*virtualService
 	groupOf    map[types.NamespacedName]*meshv1beta2.BackendGroup
@@ -249,21 +255,23 @@ type builder struct {
 type nameKey struct{ mesh, name string }
 
 func newBuilder(in *Objects) *builder {
-	members := len(in.VirtualNodes) + len(in.VirtualServices) + len(in.VirtualRouters) + len(in.VirtualGateways) + len(in.GatewayRoutes) + len(in.BackendGroups)
+	members := len(in.Config)
 	b := &builder{
 		in:          in,
+		allMeshes:   Of[*meshv1beta2.Mesh](in),
+		allGateways: Of[*meshv1beta2.VirtualGateway](in),
 		meshOf:      make(map[mesh.Object]*meshInfo, members),
 		labels:      make(map[string]map[string]string, len(in.Namespaces)),
 		designated:  map[string]designation{},
-		names:       make(map[mesh.Object]Place, members+len(in.Meshes)+len(in.Routes)),
+		names:       make(map[mesh.Object]Place, members),
 		services:    make(map[serviceKey]*Service, len(in.Services)),
 		slices:      make(map[serviceKey][]*Slice, len(in.Slices)),
-		nodes:       make(map[types.NamespacedName]*node, len(in.VirtualNodes)),
-		nodeByName:  make(map[nameKey]*node, len(in.VirtualNodes)),
-		routers:     make(map[types.NamespacedName]*router, len(in.VirtualRouters)),
-		routeByName: make(map[nameKey]*router, len(in.VirtualRouters)),
-		virtuals:    make(map[types.NamespacedName]*virtualService, len(in.VirtualServices)),
-		virtualOf:   make(map[nameKey]*virtualService, len(in.VirtualServices)),
+		nodes:       make(map[types.NamespacedName]*node, members),
+		nodeByName:  make(map[nameKey]*node, members),
+		routers:     make(map[types.NamespacedName]*router, members),
+		routeByName: make(map[nameKey]*router, members),
+		virtuals:    make(map[types.NamespacedName]*virtualService, members),
+		virtualOf:   make(map[nameKey]*virtualService, members),
 		groups:      map[string]*mesh.Group{},
 		besideNodes: map[types.NamespacedName]bool{},
 		contested:   map[*node][]contest{},
@@ -327,21 +335,14 @@ func fingerprintWorkload(w *mesh.Workload) mesh.Hash {
 	return mesh.Join(parts)
 }
 
-// objectOf names an object in messages and maps.
-func objectOf(o meshv1beta2.Object) mesh.Object {
-	return mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
-}
-
 func keyOf(o meshv1beta2.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
 // byAge orders objects from the oldest to the youngest, then by namespace and name: the order in which they win conflicts.
-func byAge[T meshv1beta2.Object](list []T) []T {
-	out := slices.Clone(list)
-	slices.SortFunc(out, func(x, y T) int {
+func byAge[T meshv1beta2.Object](objects iter.Seq[T]) []T {
+	return slices.SortedFunc(objects, func(x, y T) int {
 		return cmp.Or(x.GetCreationTimestamp().Compare(y.GetCreationTimestamp().Time),
 			cmp.Compare(x.GetNamespace(), y.GetNamespace()), cmp.Compare(x.GetName(), y.GetName()))
 	})
-	return out
 }

@@ -43,25 +43,14 @@ func TestEveryReferenceThatLeadsNowhereIsUnresolved(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			o := &Objects{
-				Meshes:         []*meshv1beta2.Mesh{{ObjectMeta: metav1.ObjectMeta{Name: "m"}, Spec: meshv1beta2.MeshSpec{NamespaceSelector: &metav1.LabelSelector{}}}},
-				VirtualRouters: []*meshv1beta2.VirtualRouter{parse(t, &meshv1beta2.VirtualRouter{}, "r", "listeners: [{portMapping: {port: 80, protocol: tcp}}]")},
-				VirtualGateways: []*meshv1beta2.VirtualGateway{parse(t, &meshv1beta2.VirtualGateway{}, "g",
-					"namespaceSelector: {}, listeners: [{portMapping: {port: 81, protocol: "+gatewayProtocol(c.spec)+"}}]")},
+				Config: []Object{
+					&meshv1beta2.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "m"}, Spec: meshv1beta2.MeshSpec{NamespaceSelector: &metav1.LabelSelector{}}},
+					parse(t, &meshv1beta2.VirtualRouter{}, "r", "listeners: [{portMapping: {port: 80, protocol: tcp}}]"),
+					parse(t, &meshv1beta2.VirtualGateway{}, "g",
+						"namespaceSelector: {}, listeners: [{portMapping: {port: 81, protocol: "+gatewayProtocol(c.spec)+"}}]"),
+					parse(t, meshv1beta2.NewObject(c.kind), "x", c.spec),
+				},
 				Settings: Settings{BackendGroups: true},
-			}
-			switch c.kind {
-			case "VirtualNode":
-				o.VirtualNodes = append(o.VirtualNodes, parse(t, &meshv1beta2.VirtualNode{}, "x", c.spec))
-			case "BackendGroup":
-				o.BackendGroups = append(o.BackendGroups, parse(t, &meshv1beta2.BackendGroup{}, "x", c.spec))
-			case "VirtualService":
-				o.VirtualServices = append(o.VirtualServices, parse(t, &meshv1beta2.VirtualService{}, "x", c.spec))
-			case "VirtualRouter":
-				o.VirtualRouters = append(o.VirtualRouters, parse(t, &meshv1beta2.VirtualRouter{}, "x", c.spec))
-			case "Route":
-				o.Routes = append(o.Routes, parse(t, &meshv1beta2.Route{}, "x", c.spec))
-			case "GatewayRoute":
-				o.GatewayRoutes = append(o.GatewayRoutes, parse(t, &meshv1beta2.GatewayRoute{}, "x", c.spec))
 			}
 			problems := new(Compiler).Compile(o).Problems
 			for _, p := range problems {

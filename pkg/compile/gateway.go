@@ -35,7 +35,7 @@ func (b *builder) compileGateways() {
 		b.gatewayListeners(g, w)
 		in := entering{b: b, g: g, w: w, policy: b.defaultPolicy(g.self, g.mesh, g.object.Spec.BackendDefaults)}
 		for _, r := range g.routes {
-			w.Also = append(w.Also, objectOf(r))
+			w.Also = append(w.Also, ID(r))
 			in.add(r)
 		}
 		in.finish()

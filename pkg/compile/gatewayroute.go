@@ -26,7 +26,7 @@ type decodedGatewayRoute struct {
 // decodeGatewayRoute takes the one kind that is set apart. It is false when the route must be left out; what validate does not say
 // is reported.
 func (b *builder) decodeGatewayRoute(r *meshv1beta2.GatewayRoute) (decodedGatewayRoute, bool) {
-	d := decodedGatewayRoute{self: objectOf(r)}
+	d := decodedGatewayRoute{self: ID(r)}
 	d.route = &mesh.GatewayRoute{Name: meshv1beta2.EffectiveName(r), Object: d.self, Priority: priority(r.Spec.Priority)}
 	s := &r.Spec
 	switch http, http2, grpc := s.HTTPRoute, s.HTTP2Route, s.GRPCRoute; {

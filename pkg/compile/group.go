@@ -15,11 +15,11 @@ const everyService = "*"
 
 // indexGroups finds the backend groups by name. A group's own mesh is never compared with that of a node: its members are.
 func (b *builder) indexGroups() {
-	b.groupOf = make(map[types.NamespacedName]*meshv1beta2.BackendGroup, len(b.in.BackendGroups))
-	for _, g := range b.in.BackendGroups {
+	b.groupOf = map[types.NamespacedName]*meshv1beta2.BackendGroup{}
+	for g := range All[*meshv1beta2.BackendGroup](b.in) {
 		b.groupOf[keyOf(g)] = g
-		if !b.in.Settings.BackendGroups && b.meshOf[objectOf(g)] != nil {
-			b.groupsAreOff(objectOf(g), "spec")
+		if !b.in.Settings.BackendGroups && b.meshOf[ID(g)] != nil {
+			b.groupsAreOff(ID(g), "spec")
 		}
 	}
 }
@@ -29,8 +29,8 @@ func (b *builder) checkGroups() {
 	if !b.in.Settings.BackendGroups {
 		return
 	}
-	for _, g := range b.in.BackendGroups {
-		self := objectOf(g)
+	for g := range All[*meshv1beta2.BackendGroup](b.in) {
+		self := ID(g)
 		if b.meshOf[self] == nil {
 			continue
 		}
@@ -71,7 +71,7 @@ func (b *builder) groupBackends(n *node, w *mesh.Workload, add func(*virtualServ
 				fmt.Sprintf("BackendGroup %s/%s does not exist; the node goes on without its members", key.Namespace, key.Name))
 			continue
 		}
-		w.Also = append(w.Also, objectOf(g))
+		w.Also = append(w.Also, ID(g))
 		b.membersOf(n, g, at, add)
 	}
 }
@@ -80,10 +80,8 @@ func (b *builder) groupBackends(n *node, w *mesh.Workload, add func(*virtualServ
 func (b *builder) everyServiceOf(namespace string, m *meshInfo, add func(*virtualService)) {
 	if b.virtualsIn == nil {
 		b.virtualsIn = map[string][]*virtualService{}
-		for _, o := range byAge(b.in.VirtualServices) {
-			if v := b.virtuals[keyOf(o)]; v != nil && v.object == o {
-				b.virtualsIn[o.Namespace] = append(b.virtualsIn[o.Namespace], v)
-			}
+		for _, v := range b.virtualOrder {
+			b.virtualsIn[v.self.Namespace] = append(b.virtualsIn[v.self.Namespace], v)
 		}
 	}
 	for _, v := range b.virtualsIn[namespace] {
@@ -117,7 +115,7 @@ func (b *builder) membersOf(n *node, g *meshv1beta2.BackendGroup, at string, add
 	note := func(names []string, format string, args ...any) {
 		if len(names) > 0 {
 			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: at,
-				Message: fmt.Sprintf("%s: VirtualService %s ", objectOf(g), some(names)) + fmt.Sprintf(format, args...)})
+				Message: fmt.Sprintf("%s: VirtualService %s ", ID(g), some(names)) + fmt.Sprintf(format, args...)})
 		}
 	}
 	note(beside, "has no namespace there and was found beside the node, not beside the group: write namespace %q", n.self.Namespace)

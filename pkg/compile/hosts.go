@@ -32,13 +32,9 @@ func (b *builder) compileHosts() {
 	known := map[string]bool{}
 	virtual := map[string]*virtualService{} // by virtual address
 	namespaces := b.cloudMapNamespaces()
-	for _, o := range byAge(b.in.VirtualServices) {
-		v := b.virtuals[keyOf(o)]
-		if v == nil || v.object != o {
-			continue
-		}
+	for _, v := range b.virtualOrder {
 		name := hostName(v.service.Name)
-		if leadsOutside(v, outside[name]) || !b.ownsName(name, o.Namespace) || b.registeredBefore(v, name, registered[name]) {
+		if leadsOutside(v, outside[name]) || !b.ownsName(name, v.self.Namespace) || b.registeredBefore(v, name, registered[name]) {
 			continue
 		}
 		v.service.Resolved = b.resolve(v, name, virtual)

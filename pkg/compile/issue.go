@@ -24,15 +24,11 @@ func (b *builder) certificateRequests() []CertificateRequest {
 		return nil
 	}
 	provided := map[mesh.Object][]string{}
-	for _, o := range byAge(b.in.VirtualServices) {
-		v := b.virtuals[keyOf(o)]
-		if v == nil || v.object != o {
-			continue
-		}
+	for _, v := range b.virtualOrder {
 		for _, p := range v.service.Ports {
 			for _, r := range p.Routes {
 				for _, t := range r.Targets {
-					if t.Destination != nil && t.Destination.Object.Namespace == o.Namespace {
+					if t.Destination != nil && t.Destination.Object.Namespace == v.self.Namespace {
 						provided[t.Destination.Object] = append(provided[t.Destination.Object], v.service.Name)
 					}
 				}

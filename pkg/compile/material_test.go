@@ -18,7 +18,7 @@ func leaf(of string) compile.KeyPair {
 
 // encrypting adds a node that listens with a certificate of AWS.
 func encrypting(o *compile.Objects, namespace, name, arn, more string) mesh.Object {
-	add(&o.VirtualNodes, 1, namespace, name, `podSelector: {}, serviceDiscovery: {dns: {hostname: `+name+"."+namespace+`.svc.cluster.local}},
+	add[meshv1beta2.VirtualNode](o, 1, namespace, name, `podSelector: {}, serviceDiscovery: {dns: {hostname: `+name+"."+namespace+`.svc.cluster.local}},
 		listeners: [{portMapping: {port: 80, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "`+arn+`"}}}}]`+more)
 	return mesh.Object{Kind: "VirtualNode", Namespace: namespace, Name: name}
 }
@@ -95,14 +95,14 @@ func TestACallersTrustFollowsFromItsOwnPolicyAlone(t *testing.T) {
 		}
 		encrypting(o, "bank", "pay", "arn:c", "")
 		// One port of evil's is covered by the caller's policy, the other is not.
-		add(&o.VirtualNodes, 1, "evil", "n", `podSelector: {}, serviceDiscovery: {dns: {hostname: n.evil.svc.cluster.local}}, listeners: [
+		add[meshv1beta2.VirtualNode](o, 1, "evil", "n", `podSelector: {}, serviceDiscovery: {dns: {hostname: n.evil.svc.cluster.local}}, listeners: [
 			{portMapping: {port: 80, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "`+arn+`"}}}},
 			{portMapping: {port: 81, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "`+arn+`"}}}}]`)
 		for namespace, node := range map[string]string{"bank": "pay", "evil": "n"} {
-			add(&o.VirtualServices, 1, namespace, map[string]string{"bank": "pay", "evil": "s"}[namespace], `provider: {virtualNode: {virtualNodeRef: {name: `+node+`}}}`)
+			add[meshv1beta2.VirtualService](o, 1, namespace, map[string]string{"bank": "pay", "evil": "s"}[namespace], `provider: {virtualNode: {virtualNodeRef: {name: `+node+`}}}`)
 		}
 		id := mesh.Object{Kind: "VirtualNode", Namespace: "bank", Name: "caller"}
-		add(&o.VirtualNodes, 1, "bank", "caller", caller)
+		add[meshv1beta2.VirtualNode](o, 1, "bank", "caller", caller)
 		content := map[string]string{}
 		for _, be := range workload(t, compiled(o), id).Backends {
 			for _, p := range be.Service.Ports {
@@ -138,7 +138,7 @@ func TestCertificatesAreGoodForNamesOfTheirNamespaceOnly(t *testing.T) {
 	for _, host := range append(slices.Clone(refused), allowed...) {
 		o := world()
 		id := encrypting(o, "evil", "n", "arn:c", "")
-		o.VirtualNodes[0].Spec.ServiceDiscovery.DNS.Hostname = host
+		compile.Of[*meshv1beta2.VirtualNode](o)[0].Spec.ServiceDiscovery.DNS.Hostname = host
 		r := compiled(o)
 		names := r.Certificates[0].DNS
 		want := slices.Contains(allowed, host)
@@ -158,8 +158,8 @@ func TestCertificatesAreGoodForNamesOfTheirNamespaceOnly(t *testing.T) {
 			continue
 		}
 		o := world()
-		add(&o.VirtualGateways, 1, "evil", "gw", `namespaceSelector: {}, listeners: [{portMapping: {port: 443, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "arn:c"}}}}]`)
-		add(&o.GatewayRoutes, 1, "evil", "r", `httpRoute: {match: {prefix: /, hostname: {exact: "`+host+`"}}, action: {target: {virtualService: {virtualServiceRef: {name: s}}}}}`)
+		add[meshv1beta2.VirtualGateway](o, 1, "evil", "gw", `namespaceSelector: {}, listeners: [{portMapping: {port: 443, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "arn:c"}}}}]`)
+		add[meshv1beta2.GatewayRoute](o, 1, "evil", "r", `httpRoute: {match: {prefix: /, hostname: {exact: "`+host+`"}}, action: {target: {virtualService: {virtualServiceRef: {name: s}}}}}`)
 		names := compiled(o).Certificates[0].DNS
 		if got, want := slices.Contains(names, strings.TrimSuffix(strings.ToLower(host), ".")), slices.Contains(allowed, host); got != want {
 			t.Errorf("a gateway of evil gets %v for host %q", names, host)
@@ -171,7 +171,7 @@ func TestCertificatesAreGoodForNamesOfTheirNamespaceOnly(t *testing.T) {
 func TestANameThatNoCertificateHoldsCostsItsOwnPlaceOnly(t *testing.T) {
 	o := world()
 	encrypting(o, "bank", "pay", "arn:c", "")
-	add(&o.VirtualServices, 1, "evil", "s", `awsName: "payé.example", provider: {virtualNode: {virtualNodeRef: {name: n}}}`)
+	add[meshv1beta2.VirtualService](o, 1, "evil", "s", `awsName: "payé.example", provider: {virtualNode: {virtualNodeRef: {name: n}}}`)
 	encrypting(o, "evil", "n", "arn:c", "")
 	r := compiled(o)
 	if len(r.Certificates) != 2 {
@@ -184,11 +184,11 @@ func TestANameThatNoCertificateHoldsCostsItsOwnPlaceOnly(t *testing.T) {
 			}
 		}
 	}
-	add(&o.VirtualGateways, 1, "bank", "gw", `namespaceSelector: {}, listeners: [{portMapping: {port: 443, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "arn:c"}}}}]`)
+	add[meshv1beta2.VirtualGateway](o, 1, "bank", "gw", `namespaceSelector: {}, listeners: [{portMapping: {port: 443, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "arn:c"}}}}]`)
 	for i := range 500 {
-		add(&o.GatewayRoutes, 1, "evil", "r"+string(rune('a'+i%26))+strings.Repeat("x", i/26), `httpRoute: {match: {prefix: /, hostname: {exact: h`+strings.Repeat("y", i/60)+string(rune('a'+i%26))+strings.Repeat("z", i%60)+`.evil.example}}, action: {target: {virtualService: {virtualServiceRef: {name: s}}}}}`)
+		add[meshv1beta2.GatewayRoute](o, 1, "evil", "r"+string(rune('a'+i%26))+strings.Repeat("x", i/26), `httpRoute: {match: {prefix: /, hostname: {exact: h`+strings.Repeat("y", i/60)+string(rune('a'+i%26))+strings.Repeat("z", i%60)+`.evil.example}}, action: {target: {virtualService: {virtualServiceRef: {name: s}}}}}`)
 	}
-	add(&o.GatewayRoutes, 2, "bank", "own", `httpRoute: {match: {prefix: /, hostname: {exact: www.bank.example}}, action: {target: {virtualService: {virtualServiceRef: {name: s}}}}}`)
+	add[meshv1beta2.GatewayRoute](o, 2, "bank", "own", `httpRoute: {match: {prefix: /, hostname: {exact: www.bank.example}}, action: {target: {virtualService: {virtualServiceRef: {name: s}}}}}`)
 	r = compiled(o)
 	i := slices.IndexFunc(r.Certificates, func(c compile.CertificateRequest) bool { return c.Object.Kind == "VirtualGateway" })
 	if names := r.Certificates[i].DNS; len(names) > 200 || !slices.Contains(names, "www.bank.example") {

@@ -29,16 +29,16 @@ type meshInfo struct {
 // indexMeshes finds the usable meshes, oldest first.
 func (b *builder) indexMeshes() {
 	taken := map[string]*meshInfo{}
-	for _, m := range byAge(b.in.Meshes) {
+	for _, m := range byAge(All[*meshv1beta2.Mesh](b.in)) {
 		info := &meshInfo{object: m, name: meshv1beta2.EffectiveName(m), usable: true}
-		o := objectOf(m)
+		o := ID(m)
 		info.allowAll = m.Spec.EgressFilter != nil && m.Spec.EgressFilter.Type == meshv1beta2.EgressFilterAllowAll
 		if d := m.Spec.MeshServiceDiscovery; d != nil && d.IPPreference != nil {
 			info.pref = mesh.IPPreference(*d.IPPreference)
 		}
 		if winner := taken[info.name]; winner != nil {
 			info.usable = false
-			b.nameConflict(o, objectOf(winner.object), info.name)
+			b.nameConflict(o, ID(winner.object), info.name)
 		} else if b.goodName(o, info.name) {
 			taken[info.name] = info
 		} else {
@@ -91,18 +91,12 @@ func selectorOf(s *metav1.LabelSelector) labels.Selector {
 
 // joinMeshes finds the mesh of every object that needs one.
 func (b *builder) joinMeshes() {
-	joinAll(b, b.in.VirtualNodes)
-	joinAll(b, b.in.VirtualServices)
-	joinAll(b, b.in.VirtualRouters)
-	joinAll(b, b.in.VirtualGateways)
-	joinAll(b, b.in.GatewayRoutes)
-	joinAll(b, b.in.BackendGroups)
-}
-
-func joinAll[T meshv1beta2.Object](b *builder, list []T) {
-	for _, o := range list {
+	for o := range All[meshv1beta2.Object](b.in) {
+		if o.Common().MeshRef == nil {
+			continue
+		}
 		if m := b.join(o); m != nil {
-			b.meshOf[objectOf(o)] = m
+			b.meshOf[ID(o)] = m
 		}
 	}
 }
@@ -123,11 +117,11 @@ func (b *builder) join(o meshv1beta2.Object) *meshInfo {
 	}
 	if problem.Found == 0 && b.in.Settings.Offline && len(b.meshes) == 1 {
 		m := b.meshes[0]
-		b.problem(mesh.Problem{Object: objectOf(o), Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "metadata.namespace",
+		b.problem(mesh.Problem{Object: ID(o), Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "metadata.namespace",
 			Message: fmt.Sprintf("no Mesh selects namespace %q by the labels given here; it is taken as part of the only Mesh, %s", o.GetNamespace(), m.object.Name)})
 		return b.usableMesh(o, m)
 	}
-	b.problem(mesh.Problem{Object: objectOf(o), Severity: mesh.Rejected, Reason: problem.Reason, Path: "spec.meshRef", Message: problem.Message})
+	b.problem(mesh.Problem{Object: ID(o), Severity: mesh.Rejected, Reason: problem.Reason, Path: "spec.meshRef", Message: problem.Message})
 	return nil
 }
 
@@ -141,7 +135,7 @@ type designation struct {
 func (b *builder) designate(namespace string) (*meshInfo, *membership.Problem) {
 	d, known := b.designated[namespace]
 	if !known {
-		m, problem := membership.DesignateMesh(b.in.Meshes, namespace, b.namespaceLabels(namespace))
+		m, problem := membership.DesignateMesh(b.allMeshes, namespace, b.namespaceLabels(namespace))
 		if d.problem = problem; problem == nil {
 			d.mesh = b.meshes[slices.IndexFunc(b.meshes, func(i *meshInfo) bool { return i.object == m })]
 		}
@@ -154,7 +148,7 @@ func (b *builder) usableMesh(o meshv1beta2.Object, m *meshInfo) *meshInfo {
 	if m.usable {
 		return m
 	}
-	b.problem(mesh.Problem{Object: objectOf(o), Severity: mesh.Rejected, Reason: meshv1beta2.ReasonMeshNotActive, Path: "spec.meshRef",
+	b.problem(mesh.Problem{Object: ID(o), Severity: mesh.Rejected, Reason: meshv1beta2.ReasonMeshNotActive, Path: "spec.meshRef",
 		Message: fmt.Sprintf("Mesh %s is not served, see its conditions", m.object.Name)})
 	return nil
 }

@@ -2,10 +2,12 @@ package compile
 
 import (
 	"iter"
+	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
-	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
@@ -13,14 +15,8 @@ import (
 // Objects is everything that Compile looks at. Slices may be in any order; the result does not depend on it. Nothing in it is
 // modified. Sources build it from informer caches or from files.
 type Objects struct {
-	Meshes          []*meshv1beta2.Mesh
-	VirtualNodes    []*meshv1beta2.VirtualNode
-	VirtualServices []*meshv1beta2.VirtualService
-	VirtualRouters  []*meshv1beta2.VirtualRouter
-	Routes          []*meshv1beta2.Route
-	VirtualGateways []*meshv1beta2.VirtualGateway
-	GatewayRoutes   []*meshv1beta2.GatewayRoute
-	BackendGroups   []*meshv1beta2.BackendGroup
+	// Config are the objects that users configure meshes with: those of App Mesh's kinds, and MeshSettings.
+	Config []Object
 
 	// Accepted are the last accepted forms of objects whose current generation is another: kind, namespace, name, UID,
 	// generation and spec. The accepted one serves on while the current one has a fault that it has not.
@@ -33,9 +29,6 @@ type Objects struct {
 	// Grace lists, by VirtualNode, the UIDs of pods that it lost a moment ago by an edit of its selector or of their labels.
 	// They remain its endpoints while it has no other. Whoever fills it in bounds the time.
 	Grace map[types.NamespacedName][]string
-
-	// MeshSettings belong to the Mesh objects of the same names.
-	MeshSettings []*meshv1alpha1.MeshSettings
 
 	// Certificates is the TLS material that the control plane delivers itself.
 	Certificates Certificates
@@ -79,22 +72,54 @@ type CertificateRequest struct {
 	DNS []string
 }
 
-// All ranges over the objects of all our kinds.
-func (o *Objects) All() iter.Seq[meshv1beta2.Object] {
-	return func(yield func(meshv1beta2.Object) bool) {
-		_ = each(o.Meshes, yield) && each(o.VirtualNodes, yield) && each(o.VirtualServices, yield) &&
-			each(o.VirtualRouters, yield) && each(o.Routes, yield) && each(o.VirtualGateways, yield) &&
-			each(o.GatewayRoutes, yield) && each(o.BackendGroups, yield)
+// Object is an object of any API.
+type Object interface {
+	runtime.Object
+	metav1.Object
+}
+
+// All ranges over the configuration objects of a type, which may be an interface.
+func All[T any](o *Objects) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for _, object := range o.Config {
+			if t, ok := object.(T); ok && !yield(t) {
+				return
+			}
+		}
 	}
 }
 
-func each[T meshv1beta2.Object](list []T, yield func(meshv1beta2.Object) bool) bool {
-	for _, o := range list {
-		if !yield(o) {
-			return false
-		}
+// Of returns what All ranges over.
+func Of[T any](o *Objects) []T { return slices.Collect(All[T](o)) }
+
+// Add appends configuration objects. Their list is not shared with copies of o that were made before.
+func Add[T Object](o *Objects, objects ...T) {
+	o.Config = slices.Clip(o.Config)
+	for _, object := range objects {
+		o.Config = append(o.Config, object)
 	}
-	return true
+}
+
+// Replace returns the objects with each object of App Mesh's kinds replaced by what replacement returns for it; nil leaves it out.
+// Objects of other kinds stay.
+func (o *Objects) Replace(replacement func(meshv1beta2.Object) meshv1beta2.Object) *Objects {
+	out := *o
+	out.Config = make([]Object, 0, len(o.Config))
+	for _, object := range o.Config {
+		if ours, ok := object.(meshv1beta2.Object); ok {
+			if ours = replacement(ours); ours == nil {
+				continue
+			}
+			object = ours
+		}
+		out.Config = append(out.Config, object)
+	}
+	return &out
+}
+
+// ID names an object.
+func ID(o meshv1beta2.Object) mesh.Object {
+	return mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
 // Settings are the operator's own switches that shape what is compiled.

@@ -23,7 +23,7 @@ func world() *compile.Objects {
 		o.Namespaces = append(o.Namespaces, compile.Namespace{Name: ns, Labels: map[string]string{"mesh": of, "ns": ns}})
 	}
 	for _, name := range []string{"m", "n"} {
-		add(&o.Meshes, 0, "", name, "namespaceSelector: {matchLabels: {mesh: "+name+"}}")
+		add[meshv1beta2.Mesh](o, 0, "", name, "namespaceSelector: {matchLabels: {mesh: "+name+"}}")
 	}
 	return o
 }
@@ -32,7 +32,7 @@ func world() *compile.Objects {
 func add[T any, P interface {
 	*T
 	meshv1beta2.Object
-}](list *[]P, second int, namespace, name, spec string,
+}](o *compile.Objects, second int, namespace, name, spec string,
 ) P {
 	var object P = new(T)
 	if err := yaml.UnmarshalStrict([]byte(fmt.Sprintf("spec: {%s}", spec)), object); err != nil {
@@ -43,7 +43,7 @@ func add[T any, P interface {
 	object.SetUID(types.UID("uid-" + namespace + "-" + name))
 	object.SetGeneration(1)
 	object.SetCreationTimestamp(metav1.NewTime(time.Unix(int64(second), 0)))
-	*list = append(*list, object)
+	compile.Add(o, object)
 	return object
 }
 
@@ -102,10 +102,10 @@ func TestNoAnnotationGivesAPodAWorkloadOfAnotherNamespace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := world()
-			add(&o.VirtualNodes, 1, "bank", "payments", "podSelector: {matchLabels: {app: payments}}")
-			add(&o.VirtualGateways, 1, "bank", "door", "podSelector: {matchLabels: {app: door}}, namespaceSelector: {}")
-			add(&o.VirtualNodes, 1, "evil", "own", "podSelector: {matchLabels: {app: own}}")
-			add(&o.VirtualGateways, 1, "evil", "own", "podSelector: {matchLabels: {app: own}}, namespaceSelector: {}")
+			add[meshv1beta2.VirtualNode](o, 1, "bank", "payments", "podSelector: {matchLabels: {app: payments}}")
+			add[meshv1beta2.VirtualGateway](o, 1, "bank", "door", "podSelector: {matchLabels: {app: door}}, namespaceSelector: {}")
+			add[meshv1beta2.VirtualNode](o, 1, "evil", "own", "podSelector: {matchLabels: {app: own}}")
+			add[meshv1beta2.VirtualGateway](o, 1, "evil", "own", "podSelector: {matchLabels: {app: own}}, namespaceSelector: {}")
 			p := pod(o, c.namespace, "p", c.annotation, "app", c.app)
 			r := compiled(o)
 			if got := r.Model.Members[p.UID]; got != c.want {
@@ -144,14 +144,14 @@ func TestAReferenceLetsNoRouteIntoAGateway(t *testing.T) {
 			t.Parallel()
 			o := world()
 			const listener = ", listeners: [{portMapping: {port: 80, protocol: http}}]"
-			add(&o.VirtualGateways, 1, "bank", "open", "namespaceSelector: {matchLabels: {mesh: m}}, gatewayRouteSelector: {matchLabels: {route: r}}"+listener)
-			add(&o.VirtualGateways, 1, "bank", "closed", "namespaceSelector: {matchLabels: {ns: bank}}"+listener)
-			add(&o.VirtualServices, 1, c.namespace, "s", "")
+			add[meshv1beta2.VirtualGateway](o, 1, "bank", "open", "namespaceSelector: {matchLabels: {mesh: m}}, gatewayRouteSelector: {matchLabels: {route: r}}"+listener)
+			add[meshv1beta2.VirtualGateway](o, 1, "bank", "closed", "namespaceSelector: {matchLabels: {ns: bank}}"+listener)
+			add[meshv1beta2.VirtualService](o, 1, c.namespace, "s", "")
 			spec := ""
 			if c.refers != "" {
 				spec = fmt.Sprintf(refer, c.refers, c.refers)
 			}
-			r := add(&o.GatewayRoutes, 1, c.namespace, "r", spec+
+			r := add[meshv1beta2.GatewayRoute](o, 1, c.namespace, "r", spec+
 				"httpRoute: {match: {prefix: /}, action: {target: {virtualService: {virtualServiceRef: {name: s}}}}}")
 			r.Labels = c.labels
 			result, got := compiled(o), ""
@@ -194,14 +194,14 @@ func TestCloudMapInstancesAreThoseOfTheNodesOwnNamespace(t *testing.T) {
 				if ns != "bank" {
 					spec = strings.Replace(register, "serviceName: ledger", "serviceName: ledger, attributes: [{key: version, value: v1}, {key: k8s.io/namespace, value: bank}]", 1)
 				}
-				add(&o.VirtualNodes, 1, ns, "ledger", spec)
+				add[meshv1beta2.VirtualNode](o, 1, ns, "ledger", spec)
 				for _, ip := range pod(o, ns, "ledger-0", "", "app", "ledger").IPs {
 					namespace[ip] = ns
 				}
 			}
-			add(&o.VirtualNodes, 2, "bank", "remote", listener+"serviceDiscovery: {awsCloudMap: {namespaceName: bank.local, serviceName: ledger"+c.attributes+"}}")
-			add(&o.VirtualServices, 2, "bank", "ledger", "provider: {virtualNode: {virtualNodeRef: {name: remote}}}")
-			add(&o.VirtualNodes, 3, "bank", "caller", "backends: [{virtualService: {virtualServiceRef: {name: ledger}}}]")
+			add[meshv1beta2.VirtualNode](o, 2, "bank", "remote", listener+"serviceDiscovery: {awsCloudMap: {namespaceName: bank.local, serviceName: ledger"+c.attributes+"}}")
+			add[meshv1beta2.VirtualService](o, 2, "bank", "ledger", "provider: {virtualNode: {virtualNodeRef: {name: remote}}}")
+			add[meshv1beta2.VirtualNode](o, 3, "bank", "caller", "backends: [{virtualService: {virtualServiceRef: {name: ledger}}}]")
 			r := compiled(o)
 			var got []string
 			for _, w := range r.Model.Workloads {
@@ -226,8 +226,8 @@ func TestCloudMapInstancesAreThoseOfTheNodesOwnNamespace(t *testing.T) {
 		})
 	}
 	o := world()
-	add(&o.VirtualNodes, 1, "evil", "ledger", register)
-	add(&o.VirtualNodes, 2, "bank", "remote", strings.Replace(register, "podSelector: {matchLabels: {app: ledger}},", "", 1))
+	add[meshv1beta2.VirtualNode](o, 1, "evil", "ledger", register)
+	add[meshv1beta2.VirtualNode](o, 2, "bank", "remote", strings.Replace(register, "podSelector: {matchLabels: {app: ledger}},", "", 1))
 	const want = "nothing registers as ledger.bank.local in namespace bank: give the node a podSelector, or create a Service \"ledger\" in namespace \"bank.local\"; " +
 		"namespace evil registers there too, which counts with the attribute k8s.io/namespace: evil"
 	if got := compiled(o).Problems; len(got) != 1 || got[0].Message != want {
@@ -268,9 +268,9 @@ func TestNoNodeIsFoundAtAnAddressOfItsCallers(t *testing.T) {
 			o.Slices = []*compile.Slice{{Namespace: "evil", Service: "manual", Ports: map[string]uint32{"": 8080}, Endpoints: []compile.SliceEndpoint{
 				{Address: "127.0.0.1", Ready: true}, {Address: "10.0.0.7", Ready: true}, {Address: "169.254.169.254", Ready: true}, {Address: "::ffff:127.0.0.1", Ready: true},
 			}}}
-			add(&o.VirtualNodes, 1, "evil", "inward", fmt.Sprintf("%s%s serviceDiscovery: {dns: {hostname: %q}}", c.selector, listener, c.host))
-			add(&o.VirtualServices, 1, "evil", "inward", "provider: {virtualNode: {virtualNodeRef: {name: inward}}}")
-			add(&o.VirtualNodes, 2, "bank", "caller", "backends: [{virtualService: {virtualServiceRef: {namespace: evil, name: inward}}}]")
+			add[meshv1beta2.VirtualNode](o, 1, "evil", "inward", fmt.Sprintf("%s%s serviceDiscovery: {dns: {hostname: %q}}", c.selector, listener, c.host))
+			add[meshv1beta2.VirtualService](o, 1, "evil", "inward", "provider: {virtualNode: {virtualNodeRef: {name: inward}}}")
+			add[meshv1beta2.VirtualNode](o, 2, "bank", "caller", "backends: [{virtualService: {virtualServiceRef: {namespace: evil, name: inward}}}]")
 			r := compiled(o)
 			got := ""
 			for _, w := range r.Model.Workloads {
@@ -298,10 +298,10 @@ func TestNoNodeIsFoundAtAnAddressOfItsCallers(t *testing.T) {
 func TestServicesOfOthersGiveNoNamesToACertificate(t *testing.T) {
 	t.Parallel()
 	o := world()
-	add(&o.VirtualNodes, 1, "bank", "x", `listeners: [{portMapping: {port: 80, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "arn:aws:acm:r:1:certificate/a"}}}}],`+
+	add[meshv1beta2.VirtualNode](o, 1, "bank", "x", `listeners: [{portMapping: {port: 80, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "arn:aws:acm:r:1:certificate/a"}}}}],`+
 		"serviceDiscovery: {dns: {hostname: x.bank.svc.cluster.local}}")
 	for _, ns := range []string{"bank", "evil"} {
-		add(&o.VirtualServices, 1, ns, "x", "awsName: www."+ns+".example, provider: {virtualNode: {virtualNodeRef: {namespace: bank, name: x}}}")
+		add[meshv1beta2.VirtualService](o, 1, ns, "x", "awsName: www."+ns+".example, provider: {virtualNode: {virtualNodeRef: {namespace: bank, name: x}}}")
 	}
 	r := compiled(o)
 	want := []string{"www.bank.example", "x.bank.svc.cluster.local", "x.bank.vn.cluster.local"}

@@ -35,20 +35,20 @@ type source struct {
 // compileRouters merges the routes of each router and puts them in matching order.
 func (b *builder) compileRouters() {
 	own := map[mesh.Object][]*meshv1beta2.Route{}
-	for _, r := range byAge(b.in.Routes) {
+	for _, r := range byAge(All[*meshv1beta2.Route](b.in)) {
 		of := mesh.Object{Kind: "VirtualRouter", Namespace: r.Namespace, Name: r.Spec.VirtualRouterRef.Name}
 		own[of] = append(own[of], r)
 	}
-	for _, obj := range byAge(b.in.VirtualRouters) {
+	for _, obj := range byAge(All[*meshv1beta2.VirtualRouter](b.in)) {
 		if r := b.routers[keyOf(obj)]; r != nil && r.object == obj {
 			b.compileRouter(r, own[r.self])
 		}
-		delete(own, objectOf(obj))
+		delete(own, ID(obj))
 	}
-	for _, r := range byAge(b.in.Routes) {
+	for _, r := range byAge(All[*meshv1beta2.Route](b.in)) {
 		of := mesh.Object{Kind: "VirtualRouter", Namespace: r.Namespace, Name: r.Spec.VirtualRouterRef.Name}
 		if _, orphan := own[of]; orphan {
-			b.problem(mesh.Problem{Object: objectOf(r), Severity: mesh.Unresolved, Reason: meshv1beta2.ReasonVirtualRouterNotFound, Path: "spec.virtualRouterRef.name",
+			b.problem(mesh.Problem{Object: ID(r), Severity: mesh.Unresolved, Reason: meshv1beta2.ReasonVirtualRouterNotFound, Path: "spec.virtualRouterRef.name",
 				Message: fmt.Sprintf("VirtualRouter %s/%s does not exist; create it, or the route has no effect", of.Namespace, of.Name)})
 		}
 	}
@@ -90,7 +90,7 @@ func (b *builder) mergeRoutes(r *router, routes []*meshv1beta2.Route) []source {
 		out = append(out, source{in.Name, &in.RouteBody, r.self, path})
 	}
 	for _, o := range routes {
-		self := objectOf(o)
+		self := ID(o)
 		b.names[self] = Place{Mesh: r.mesh.name, Name: meshv1beta2.EffectiveName(r.object) + "/route/" + o.Name}
 		if winner, ok := holder[o.Name]; ok {
 			b.problem(mesh.Problem{Object: self, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonRouteConflict, Path: "metadata.name",

@@ -18,11 +18,8 @@ type virtualService struct {
 
 // compileServices decides what each service answers on its ports.
 func (b *builder) compileServices() {
-	for _, o := range byAge(b.in.VirtualServices) {
-		v := b.virtuals[keyOf(o)]
-		if v == nil || v.object != o {
-			continue
-		}
+	for _, v := range b.virtualOrder {
+		o := v.object
 		s := &mesh.Service{
 			Name: meshv1beta2.EffectiveName(o), Object: v.self,
 			Created: o.CreationTimestamp.UTC(), Sources: []mesh.Object{v.self},
@@ -47,11 +44,7 @@ func (b *builder) compileServices() {
 func (b *builder) findAlike() {
 	b.alike = map[*meshInfo]bool{}
 	seen := make(map[nameKey]bool, len(b.virtuals))
-	for _, o := range b.in.VirtualServices {
-		v := b.virtuals[keyOf(o)]
-		if v == nil || v.object != o {
-			continue
-		}
+	for _, v := range b.virtualOrder {
 		k := nameKey{v.mesh.name, strings.ToLower(v.service.Name)}
 		if seen[k] || strings.Contains(k.name, ":") {
 			b.alike[v.mesh] = true

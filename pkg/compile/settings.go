@@ -26,8 +26,8 @@ const (
 
 // useSettings reads what MeshSettings say of each mesh.
 func (b *builder) useSettings() {
-	of := make(map[string]*meshv1alpha1.MeshSettings, len(b.in.MeshSettings))
-	for _, s := range b.in.MeshSettings {
+	of := map[string]*meshv1alpha1.MeshSettings{}
+	for s := range All[*meshv1alpha1.MeshSettings](b.in) {
 		of[s.Name] = s
 	}
 	for _, m := range b.meshes {

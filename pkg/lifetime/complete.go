@@ -44,15 +44,15 @@ func (c Completion) Apply(o meshv1beta2.Object) {
 // Incomplete returns the objects that lack system fields which can be told now, as the webhook would have filled them in. What
 // is being deleted stays as it is.
 func Incomplete(o *compile.Objects) []Completion {
-	c := completer{o: o, meshes: map[types.UID]bool{}, gateways: map[types.UID]bool{}}
-	for _, m := range o.Meshes {
+	c := completer{o: o, allMeshes: compile.Of[*meshv1beta2.Mesh](o), allGateways: compile.Of[*meshv1beta2.VirtualGateway](o), meshes: map[types.UID]bool{}, gateways: map[types.UID]bool{}}
+	for m := range compile.All[*meshv1beta2.Mesh](o) {
 		c.meshes[m.UID] = true
 	}
-	for _, g := range o.VirtualGateways {
+	for g := range compile.All[*meshv1beta2.VirtualGateway](o) {
 		c.gateways[g.UID] = true
 	}
 	var out []Completion
-	for obj := range o.All() {
+	for obj := range compile.All[meshv1beta2.Object](o) {
 		if obj.GetDeletionTimestamp() != nil {
 			continue
 		}
@@ -65,6 +65,8 @@ func Incomplete(o *compile.Objects) []Completion {
 
 type completer struct {
 	o                *compile.Objects
+	allMeshes        []*meshv1beta2.Mesh
+	allGateways      []*meshv1beta2.VirtualGateway
 	meshes, gateways map[types.UID]bool
 	labels           map[string]map[string]string
 }
@@ -81,7 +83,7 @@ func (c *completer) object(obj meshv1beta2.Object) Completion {
 	ref := *common.MeshRef
 	if absent := ref == nil || *ref == (meshv1beta2.MeshReference{}); absent || !c.meshes[ref.UID] {
 		labels, known := c.namespace(obj.GetNamespace())
-		m, problem := membership.DesignateMesh(c.o.Meshes, obj.GetNamespace(), labels)
+		m, problem := membership.DesignateMesh(c.allMeshes, obj.GetNamespace(), labels)
 		if !known || problem != nil {
 			return done // compile says so in the object's conditions
 		}
@@ -104,7 +106,7 @@ func (c *completer) gateway(r *meshv1beta2.GatewayRoute, of meshv1beta2.MeshRefe
 		return
 	}
 	labels, known := c.namespace(r.Namespace)
-	g, problem := membership.DesignateGateway(c.o.VirtualGateways, r, labels, func(g *meshv1beta2.VirtualGateway) bool {
+	g, problem := membership.DesignateGateway(c.allGateways, r, labels, func(g *meshv1beta2.VirtualGateway) bool {
 		return g.Spec.MeshRef != nil && *g.Spec.MeshRef == of
 	})
 	if !known || problem != nil {

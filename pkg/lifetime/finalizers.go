@@ -48,12 +48,12 @@ func (p Plan) Finalizers(left bool) []string {
 	return append(keep, p.Add...)
 }
 
-// Plans returns what is to be done, in the order of the kinds: nothing for objects whose finalizers are as they should be and
+// Plans returns what is to be done, in the order of the objects: nothing for those whose finalizers are as they should be and
 // whose deletion does not wait.
 func Plans(o *compile.Objects) []Plan {
 	var out []Plan
 	g := newGraph(o)
-	for obj := range o.All() {
+	for obj := range compile.All[meshv1beta2.Object](o) {
 		var p Plan
 		if obj.GetDeletionTimestamp() == nil {
 			p = planLiving(obj)
@@ -61,7 +61,7 @@ func Plans(o *compile.Objects) []Plan {
 			p = g.planDeleted(obj)
 		}
 		if len(p.Add)+len(p.Release)+len(p.Leave) > 0 || p.Hold != nil {
-			p.Object, p.ID = obj, objectOf(obj)
+			p.Object, p.ID = obj, compile.ID(obj)
 			out = append(out, p)
 		}
 	}
@@ -122,7 +122,7 @@ func (g *graph) hold(obj meshv1beta2.Object) *Hold {
 		}
 		return membersHold("virtualgateway-members", "gateway routes are still attached", g.members[o.UID])
 	}
-	holders := g.holding(objectOf(obj))
+	holders := g.holding(compile.ID(obj))
 	if len(holders) == 0 {
 		return nil
 	}
@@ -130,7 +130,7 @@ func (g *graph) hold(obj meshv1beta2.Object) *Hold {
 	for i, h := range holders {
 		names[i] = h.String()
 	}
-	return &Hold{Recorder: objectOf(obj).Kind, Reason: ReasonPendingReferences,
+	return &Hold{Recorder: compile.ID(obj).Kind, Reason: ReasonPendingReferences,
 		Message: fmt.Sprintf("still in use and served until then by: %s; delete these or point them elsewhere", shorten(names))}
 }
 
@@ -154,8 +154,4 @@ func shorten(names []string) string {
 		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
 	}
 	return strings.Join(names, ", ")
-}
-
-func objectOf(o meshv1beta2.Object) mesh.Object {
-	return mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 }

@@ -1,6 +1,7 @@
 package lifetime_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -130,6 +131,8 @@ func TestPlans(t *testing.T) {
 			for _, p := range lifetime.Plans(read(t, c.objects...)) {
 				got = append(got, describe(p))
 			}
+			slices.Sort(got)
+			slices.Sort(c.want)
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -165,8 +168,8 @@ func TestServe(t *testing.T) {
 	t.Parallel()
 	served := func(manifests ...string) []mesh.Object {
 		var out []mesh.Object
-		for o := range lifetime.Serve(read(t, manifests...)).All() {
-			out = append(out, mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()})
+		for o := range compile.All[meshv1beta2.Object](lifetime.Serve(read(t, manifests...))) {
+			out = append(out, compile.ID(o))
 		}
 		return out
 	}
@@ -210,35 +213,14 @@ func read(t *testing.T, manifests ...string) *compile.Objects {
 	for _, m := range manifests {
 		var kind struct{ Kind string }
 		decode(t, m, &kind)
-		switch kind.Kind {
-		case "Mesh":
-			add(t, &o.Meshes, m)
-		case "VirtualNode":
-			add(t, &o.VirtualNodes, m)
-		case "VirtualService":
-			add(t, &o.VirtualServices, m)
-		case "VirtualRouter":
-			add(t, &o.VirtualRouters, m)
-		case "Route":
-			add(t, &o.Routes, m)
-		case "VirtualGateway":
-			add(t, &o.VirtualGateways, m)
-		case "GatewayRoute":
-			add(t, &o.GatewayRoutes, m)
-		case "BackendGroup":
-			add(t, &o.BackendGroups, m)
-		default:
+		object := meshv1beta2.NewObject(kind.Kind)
+		if object == nil {
 			t.Fatalf("no such kind: %s", m)
 		}
+		decode(t, m, object)
+		compile.Add(o, object)
 	}
 	return o
-}
-
-func add[T any](t *testing.T, list *[]*T, manifest string) {
-	t.Helper()
-	o := new(T)
-	decode(t, manifest, o)
-	*list = append(*list, o)
 }
 
 func decode(t *testing.T, manifest string, into any) {
@@ -275,7 +257,8 @@ func TestANodeThatLeavesTakesNoNewPods(t *testing.T) {
 		{"a service keeps it", []*meshv1beta2.VirtualService{service}, true, true, false},
 		{"a service keeps it, and the deletion is news", []*meshv1beta2.VirtualService{service}, false, true, false},
 	} {
-		o := &compile.Objects{Meshes: []*meshv1beta2.Mesh{mesh}, VirtualNodes: []*meshv1beta2.VirtualNode{node(c.known)}, VirtualServices: c.services}
+		o := &compile.Objects{Config: []compile.Object{mesh, node(c.known)}}
+		compile.Add(o, c.services...)
 		if got := lifetime.Leaving(o, node(c.deleted)); got != c.want {
 			t.Errorf("%s: leaving is %v, want %v", c.what, got, c.want)
 		}

@@ -20,7 +20,7 @@ type graph struct {
 	members map[types.UID]map[string]int
 	// named finds an object of a namespace by its effective name, as ARNs do.
 	named map[effective]mesh.Object
-	// referrers are the objects that keep one from going, in the order of the kinds; only of objects that are being deleted.
+	// referrers are the objects that keep one from going; only of objects that are being deleted.
 	referrers map[mesh.Object][]mesh.Object
 	held      map[mesh.Object]bool
 }
@@ -39,18 +39,18 @@ func newGraph(o *compile.Objects) *graph {
 	g.objects, g.meshes = map[mesh.Object]meshv1beta2.Object{}, map[types.UID]bool{}
 	g.members, g.named = map[types.UID]map[string]int{}, map[effective]mesh.Object{}
 	g.referrers, g.held = map[mesh.Object][]mesh.Object{}, map[mesh.Object]bool{}
-	for _, m := range o.Meshes {
+	for m := range compile.All[*meshv1beta2.Mesh](o) {
 		g.meshes[m.UID] = true
 	}
-	for obj := range o.All() {
-		id := objectOf(obj)
+	for obj := range compile.All[meshv1beta2.Object](o) {
+		id := compile.ID(obj)
 		g.objects[id] = obj
 		if field := obj.Common().MeshRef; field != nil && *field != nil && id.Kind != "BackendGroup" {
 			g.count((*field).UID, id.Kind)
 			g.named[effective{(*field).UID, id.Namespace, id.Kind, meshv1beta2.EffectiveName(obj)}] = id
 		}
 	}
-	for _, r := range o.GatewayRoutes {
+	for r := range compile.All[*meshv1beta2.GatewayRoute](o) {
 		if ref := r.Spec.VirtualGatewayRef; ref != nil && ref.NamespaceOr(r.Namespace) == r.Namespace {
 			g.count(ref.UID, "GatewayRoute")
 		}
@@ -65,15 +65,17 @@ func Leaving(o *compile.Objects, n *meshv1beta2.VirtualNode) bool {
 	if n.DeletionTimestamp == nil {
 		return false
 	}
-	now := *o
-	now.VirtualNodes = append(slices.DeleteFunc(slices.Clone(o.VirtualNodes), func(x *meshv1beta2.VirtualNode) bool {
-		return x.Namespace == n.Namespace && x.Name == n.Name
-	}), n)
-	return len(newGraph(&now).holding(objectOf(n))) == 0
+	now := o.Replace(func(x meshv1beta2.Object) meshv1beta2.Object {
+		if compile.ID(x) == compile.ID(n) {
+			return n
+		}
+		return x
+	})
+	return len(newGraph(now).holding(compile.ID(n))) == 0
 }
 
 func anyDeleted(o *compile.Objects) bool {
-	for obj := range o.All() {
+	for obj := range compile.All[meshv1beta2.Object](o) {
 		if obj.GetDeletionTimestamp() != nil {
 			return true
 		}
@@ -90,12 +92,12 @@ func (g *graph) count(of types.UID, kind string) {
 
 // connect enters every reference that holds.
 func (g *graph) connect(o *compile.Objects) {
-	for _, r := range o.GatewayRoutes {
+	for r := range compile.All[*meshv1beta2.GatewayRoute](o) {
 		for s := range gatewayTargets(&r.Spec) {
 			g.refer(r, "VirtualService", s.VirtualServiceRef, s.VirtualServiceARN)
 		}
 	}
-	for _, s := range o.VirtualServices {
+	for s := range compile.All[*meshv1beta2.VirtualService](o) {
 		p := s.Spec.Provider
 		if p == nil {
 			continue
@@ -107,12 +109,12 @@ func (g *graph) connect(o *compile.Objects) {
 			g.refer(s, "VirtualRouter", r.VirtualRouterRef, r.VirtualRouterARN)
 		}
 	}
-	for _, r := range o.VirtualRouters {
+	for r := range compile.All[*meshv1beta2.VirtualRouter](o) {
 		for i := range r.Spec.Routes {
 			g.referTargets(r, &r.Spec.Routes[i].RouteBody)
 		}
 	}
-	for _, r := range o.Routes {
+	for r := range compile.All[*meshv1beta2.Route](o) {
 		// A Route is part of its router: without one it leads nowhere, and of one that goes it goes too.
 		if of := g.objects[mesh.Object{Kind: "VirtualRouter", Namespace: r.Namespace, Name: r.Spec.VirtualRouterRef.Name}]; of != nil {
 			g.referTargets(of, &r.Spec.RouteBody)
@@ -146,7 +148,7 @@ func (g *graph) refer(from meshv1beta2.Object, kind string, ref *meshv1beta2.Ref
 	if of := meshUID(obj); uid != "" && of != "" && uid != of {
 		return
 	}
-	if id := objectOf(from); !slices.Contains(g.referrers[to], id) {
+	if id := compile.ID(from); !slices.Contains(g.referrers[to], id) {
 		g.referrers[to] = append(g.referrers[to], id)
 	}
 }
@@ -174,6 +176,7 @@ func (g *graph) holding(id mesh.Object) []mesh.Object {
 			out = append(out, from)
 		}
 	}
+	slices.SortFunc(out, mesh.Object.Compare)
 	return out
 }
 

@@ -23,13 +23,13 @@ func (m *Memory) Objects(o *compile.Objects) *compile.Objects {
 	out := *Serve(o)
 	stored := make(map[mesh.Object]meshv1beta2.Object, len(o.Accepted))
 	for _, a := range o.Accepted {
-		if had := stored[objectOf(a)]; had == nil || had.GetGeneration() < a.GetGeneration() {
-			stored[objectOf(a)] = a
+		if had := stored[compile.ID(a)]; had == nil || had.GetGeneration() < a.GetGeneration() {
+			stored[compile.ID(a)] = a
 		}
 	}
 	out.Accepted = nil
-	for obj := range out.All() {
-		id := objectOf(obj)
+	for obj := range compile.All[meshv1beta2.Object](&out) {
+		id := compile.ID(obj)
 		a := m.accepted[id]
 		if a == nil || a.GetUID() != obj.GetUID() {
 			a = stored[id]
@@ -51,11 +51,11 @@ func (m *Memory) Note(o *compile.Objects, r *compile.Result) {
 	}
 	before := make(map[mesh.Object]meshv1beta2.Object, len(o.Accepted))
 	for _, a := range o.Accepted {
-		before[objectOf(a)] = a
+		before[compile.ID(a)] = a
 	}
 	next := make(map[mesh.Object]meshv1beta2.Object, len(m.accepted))
-	for obj := range o.All() {
-		id := objectOf(obj)
+	for obj := range compile.All[meshv1beta2.Object](o) {
+		id := compile.ID(obj)
 		_, kept := r.Kept[id]
 		had := m.accepted[id]
 		switch {

@@ -129,7 +129,7 @@ func keptOf(t *testing.T, o *compile.Objects, r *compile.Result) []meshv1beta2.O
 	t.Helper()
 	var out []meshv1beta2.Object
 	for _, a := range o.Accepted {
-		if r.Kept[mesh.Object{Kind: a.Common().Kind, Namespace: a.GetNamespace(), Name: a.GetName()}] == 0 {
+		if r.Kept[compile.ID(a)] == 0 {
 			continue
 		}
 		revision, err := lifetime.Revision(a, "system")
@@ -197,7 +197,7 @@ func TestRevision(t *testing.T) {
 		`{kind: Route, metadata: {name: x, namespace: ns, uid: x, labels: {a: b}}, spec: {virtualRouterRef: {name: r}}}`,
 		`{kind: BackendGroup, metadata: {name: x, namespace: ns, uid: x}, spec: {virtualservices: [{name: s}]}}`,
 	} {
-		for o := range read(t, manifest).All() {
+		for o := range compile.All[meshv1beta2.Object](read(t, manifest)) {
 			o.SetGeneration(7)
 			revision, err := lifetime.Revision(o, "system")
 			if err != nil {
@@ -246,7 +246,7 @@ func TestAForgedRevisionIsAsGoodAsNone(t *testing.T) {
 			r.Labels[lifetime.LabelAccepted], r.OwnerReferences[0].Kind = "Mesh", "Mesh"
 		},
 	} {
-		for o := range read(t, aNode).All() {
+		for o := range compile.All[meshv1beta2.Object](read(t, aNode)) {
 			o.SetGeneration(7)
 			r, err := lifetime.Revision(o, "system")
 			if err != nil {

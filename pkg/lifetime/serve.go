@@ -12,22 +12,10 @@ func Serve(o *compile.Objects) *compile.Objects {
 		return o
 	}
 	g := newGraph(o)
-	out := *o
-	out.Meshes = staying(g, o.Meshes)
-	out.VirtualNodes = staying(g, o.VirtualNodes)
-	out.VirtualServices = staying(g, o.VirtualServices)
-	out.VirtualRouters = staying(g, o.VirtualRouters)
-	out.VirtualGateways = staying(g, o.VirtualGateways)
-	out.GatewayRoutes = staying(g, o.GatewayRoutes)
-	return &out
-}
-
-func staying[T meshv1beta2.Object](g *graph, list []T) []T {
-	out := make([]T, 0, len(list))
-	for _, obj := range list {
-		if obj.GetDeletionTimestamp() == nil || g.hold(obj) != nil {
-			out = append(out, obj)
+	return o.Replace(func(obj meshv1beta2.Object) meshv1beta2.Object {
+		if obj.GetDeletionTimestamp() != nil && wanted(obj) != nil && g.hold(obj) == nil {
+			return nil
 		}
-	}
-	return out
+		return obj
+	})
 }

@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 func fleet(nodes, pods, backends int) *compile.Objects {
 	m := &meshv1beta2.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "m", UID: "m"}}
 	m.Spec.NamespaceSelector = &metav1.LabelSelector{}
-	o := &compile.Objects{Meshes: []*meshv1beta2.Mesh{m}, Namespaces: []compile.Namespace{{Name: "ns"}}}
+	o := &compile.Objects{Config: []compile.Object{m}, Namespaces: []compile.Namespace{{Name: "ns"}}}
 	ref := &meshv1beta2.MeshReference{Name: "m", UID: "m"}
 	for i := range nodes {
 		name := fmt.Sprintf("n%d", i)
@@ -32,16 +33,16 @@ func fleet(nodes, pods, backends int) *compile.Objects {
 				VirtualServiceRef: &meshv1beta2.Reference{Name: fmt.Sprintf("n%d", (i+j+1)%nodes)},
 			}})
 		}
-		o.VirtualNodes = append(o.VirtualNodes, n)
+		compile.Add(o, n)
 		r := &meshv1beta2.VirtualRouter{ObjectMeta: meta}
 		r.Spec.MeshRef = ref
 		r.Spec.Listeners = []meshv1beta2.VirtualRouterListener{{PortMapping: meshv1beta2.PortMapping{Port: 8080, Protocol: "http"}}}
 		r.Spec.Routes = []meshv1beta2.InlineRoute{{Name: "all", RouteBody: weight(name, 1)}}
-		o.VirtualRouters = append(o.VirtualRouters, r)
+		compile.Add(o, r)
 		s := &meshv1beta2.VirtualService{ObjectMeta: meta}
 		s.Spec.MeshRef = ref
 		s.Spec.Provider = &meshv1beta2.VirtualServiceProvider{VirtualRouter: &meshv1beta2.VirtualRouterServiceProvider{VirtualRouterRef: &meshv1beta2.Reference{Name: name}}}
-		o.VirtualServices = append(o.VirtualServices, s)
+		compile.Add(o, s)
 		for j := range pods {
 			id := fmt.Sprintf("%s-%d", name, j)
 			o.Pods = append(o.Pods, &compile.Pod{
@@ -61,6 +62,16 @@ func weight(node string, w int64) meshv1beta2.RouteBody {
 	}}
 }
 
+// editFirstRouter gives the first router another weight, as one more generation.
+func editFirstRouter(o *compile.Objects, node string, w int64) {
+	i := slices.IndexFunc(o.Config, func(object compile.Object) bool { _, ok := object.(*meshv1beta2.VirtualRouter); return ok })
+	next := o.Config[i].(*meshv1beta2.VirtualRouter).DeepCopy()
+	next.Generation++
+	next.Spec.Routes[0].RouteBody = weight(node, w)
+	o.Config = slices.Clone(o.Config)
+	o.Config[i] = next
+}
+
 // BenchmarkOneRouteChanged measures a whole pass after one router of many was edited.
 func BenchmarkOneRouteChanged(b *testing.B) {
 	for _, size := range []struct{ nodes, pods, backends int }{{300, 2, 10}, {500, 20, 30}} {
@@ -70,10 +81,7 @@ func BenchmarkOneRouteChanged(b *testing.B) {
 			p.Step(o)
 			var compiling, translating time.Duration
 			for i := 0; b.Loop(); i++ {
-				next := o.VirtualRouters[0].DeepCopy()
-				next.Generation++
-				next.Spec.Routes[0].RouteBody = weight("n1", int64(1+i%50))
-				o.VirtualRouters[0] = next
+				editFirstRouter(o, "n1", int64(1+i%50))
 				s := p.Step(o)
 				compiling += s.Compile
 				translating += s.Translate

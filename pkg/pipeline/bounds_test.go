@@ -40,11 +40,11 @@ func evilService(o *compile.Objects, name string, labels map[string]string) *mes
 	n.Spec.PodSelector = &metav1.LabelSelector{MatchLabels: labels}
 	n.Spec.Listeners = []meshv1beta2.Listener{{PortMapping: meshv1beta2.PortMapping{Port: 8080, Protocol: "http"}}}
 	n.Spec.ServiceDiscovery = &meshv1beta2.ServiceDiscovery{DNS: &meshv1beta2.DNSServiceDiscovery{Hostname: name + ".evil.svc.cluster.local"}}
-	o.VirtualNodes = append(o.VirtualNodes, n)
+	compile.Add(o, n)
 	s := &meshv1beta2.VirtualService{ObjectMeta: evil(name)}
 	s.Spec.MeshRef = meshRef
 	s.Spec.Provider = &meshv1beta2.VirtualServiceProvider{VirtualNode: &meshv1beta2.VirtualNodeServiceProvider{VirtualNodeRef: &meshv1beta2.Reference{Name: name}}}
-	o.VirtualServices = append(o.VirtualServices, s)
+	compile.Add(o, s)
 	return n
 }
 
@@ -62,7 +62,7 @@ func gatewayRoutes(n, services int, keep bool) *compile.Objects {
 	g := &meshv1beta2.VirtualGateway{ObjectMeta: evil("gw")}
 	g.Spec.MeshRef, g.Spec.NamespaceSelector, g.Spec.PodSelector = meshRef, &metav1.LabelSelector{}, &metav1.LabelSelector{}
 	g.Spec.Listeners = []meshv1beta2.VirtualGatewayListener{{PortMapping: meshv1beta2.VirtualGatewayPortMapping{Port: 8088, Protocol: "http"}}}
-	o.VirtualGateways = append(o.VirtualGateways, g)
+	compile.Add(o, g)
 	for i := range services {
 		evilService(o, fmt.Sprintf("s%d", i), map[string]string{"app": "none"})
 	}
@@ -84,7 +84,7 @@ func gatewayRoutes(n, services int, keep bool) *compile.Objects {
 			h.Action.Rewrite = &meshv1beta2.HTTPGatewayRouteRewrite{Hostname: &meshv1beta2.GatewayRouteHostnameRewrite{DefaultTargetHostname: &off}}
 		}
 		r.Spec.HTTPRoute = h
-		o.GatewayRoutes = append(o.GatewayRoutes, r)
+		compile.Add(o, r)
 	}
 	return o
 }
@@ -99,7 +99,8 @@ func overlap(nodes, pods int) *compile.Objects {
 		evilPod(o, i, "gone", map[string]string{"app": "all"})
 	}
 	// Whoever calls them all gets the endpoints of all.
-	o.VirtualNodes[len(o.VirtualNodes)-nodes].Spec.BackendGroups = []meshv1beta2.Reference{{Name: "*"}}
+	all := compile.Of[*meshv1beta2.VirtualNode](o)
+	all[len(all)-nodes].Spec.BackendGroups = []meshv1beta2.Reference{{Name: "*"}}
 	return o
 }
 
@@ -120,7 +121,7 @@ func everyService(services, nodes int) *compile.Objects {
 // cloudMap is overlap with nodes that all stand for one Cloud Map service.
 func cloudMap(nodes, pods int) *compile.Objects {
 	o := overlap(nodes, pods)
-	for _, n := range o.VirtualNodes {
+	for n := range compile.All[*meshv1beta2.VirtualNode](o) {
 		if n.Namespace == "evil" {
 			n.Spec.ServiceDiscovery = &meshv1beta2.ServiceDiscovery{AWSCloudMap: &meshv1beta2.AWSCloudMapServiceDiscovery{ServiceName: "s", NamespaceName: "c"}}
 		}
@@ -154,10 +155,7 @@ func BenchmarkBounds(b *testing.B) {
 			p.Step(o)
 			first := time.Since(start)
 			for i := 0; b.Loop(); i++ {
-				next := o.VirtualRouters[0].DeepCopy()
-				next.Generation++
-				next.Spec.Routes[0].RouteBody = weight("n1", int64(1+i%50))
-				o.VirtualRouters[0] = next
+				editFirstRouter(o, "n1", int64(1+i%50))
 				p.Step(o)
 			}
 			b.ReportMetric(float64(first.Milliseconds()), "first-ms")
@@ -219,7 +217,7 @@ func TestWhatOneTenantMayCost(t *testing.T) {
 	want := pipeline.New(nil, time.Now).Step(crowd())
 	longRoutes := func(n int) *compile.Objects {
 		o := gatewayRoutes(n, 50, false)
-		for _, r := range o.GatewayRoutes {
+		for r := range compile.All[*meshv1beta2.GatewayRoute](o) {
 			for i := range 10 {
 				r.Spec.HTTPRoute.Match.Headers = append(r.Spec.HTTPRoute.Match.Headers, meshv1beta2.HeaderMatch{
 					Name: fmt.Sprintf("x-%d", i), Match: &meshv1beta2.ValueMatch{Exact: ptr(strings.Repeat("v", 255))},
@@ -233,13 +231,14 @@ func TestWhatOneTenantMayCost(t *testing.T) {
 		r := &meshv1beta2.VirtualRouter{ObjectMeta: evil("big")}
 		r.Spec.MeshRef = meshRef
 		r.Spec.Listeners = []meshv1beta2.VirtualRouterListener{{PortMapping: meshv1beta2.PortMapping{Port: 8080, Protocol: "http"}}}
-		o.VirtualRouters = append(o.VirtualRouters, r)
-		o.VirtualServices[len(o.VirtualServices)-1].Spec.Provider = &meshv1beta2.VirtualServiceProvider{VirtualRouter: &meshv1beta2.VirtualRouterServiceProvider{VirtualRouterRef: &meshv1beta2.Reference{Name: "big"}}}
+		compile.Add(o, r)
+		all := compile.Of[*meshv1beta2.VirtualService](o)
+		all[len(all)-1].Spec.Provider = &meshv1beta2.VirtualServiceProvider{VirtualRouter: &meshv1beta2.VirtualRouterServiceProvider{VirtualRouterRef: &meshv1beta2.Reference{Name: "big"}}}
 		for i := range routes {
 			route := &meshv1beta2.Route{ObjectMeta: evil(fmt.Sprintf("route%d", i))}
 			route.Spec.VirtualRouterRef.Name, route.Spec.RouteBody = "big", weight("s0", 1)
 			route.Spec.HTTPRoute.Match.Prefix = ptr(fmt.Sprintf("/%d/", i))
-			o.Routes = append(o.Routes, route)
+			compile.Add(o, route)
 		}
 		return o
 	}

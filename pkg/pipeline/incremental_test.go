@@ -64,7 +64,7 @@ func revisions(t *testing.T, s *pipeline.Snapshot) []meshv1beta2.Object {
 	t.Helper()
 	var out []meshv1beta2.Object
 	for _, a := range s.Objects.Accepted {
-		id := mesh.Object{Kind: a.Common().Kind, Namespace: a.GetNamespace(), Name: a.GetName()}
+		id := compile.ID(a)
 		if s.Result.Kept[id] == 0 {
 			continue
 		}
@@ -434,18 +434,23 @@ func values[V any](m map[string]V) []V {
 }
 
 func (w *world) objects() *compile.Objects {
-	return &compile.Objects{
-		Meshes: []*meshv1beta2.Mesh{w.mesh}, VirtualNodes: values(w.nodes), VirtualServices: values(w.services),
-		VirtualRouters: values(w.routers), Routes: values(w.routes),
-		Namespaces: []compile.Namespace{{Name: "ns"}}, Pods: values(w.pods), Services: values(w.kube), Slices: values(w.slices),
-		VirtualGateways: values(w.gateways), GatewayRoutes: values(w.entries), BackendGroups: values(w.groups), Certificates: w.issued,
-		Settings: compile.Settings{EgressExempt: []string{"*.amazonaws.com"}, BackendGroups: true},
+	o := &compile.Objects{
+		Config: []compile.Object{w.mesh}, Namespaces: []compile.Namespace{{Name: "ns"}}, Pods: values(w.pods), Services: values(w.kube),
+		Slices: values(w.slices), Certificates: w.issued, Settings: compile.Settings{EgressExempt: []string{"*.amazonaws.com"}, BackendGroups: true},
 	}
+	compile.Add(o, values(w.nodes)...)
+	compile.Add(o, values(w.services)...)
+	compile.Add(o, values(w.routers)...)
+	compile.Add(o, values(w.routes)...)
+	compile.Add(o, values(w.gateways)...)
+	compile.Add(o, values(w.entries)...)
+	compile.Add(o, values(w.groups)...)
+	return o
 }
 
 func (w *world) shuffled() *compile.Objects {
 	o := w.objects()
-	w.r.Shuffle(len(o.VirtualNodes), func(i, j int) { o.VirtualNodes[i], o.VirtualNodes[j] = o.VirtualNodes[j], o.VirtualNodes[i] })
+	w.r.Shuffle(len(o.Config), func(i, j int) { o.Config[i], o.Config[j] = o.Config[j], o.Config[i] })
 	w.r.Shuffle(len(o.Pods), func(i, j int) { o.Pods[i], o.Pods[j] = o.Pods[j], o.Pods[i] })
 	return o
 }

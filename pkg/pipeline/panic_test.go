@@ -12,7 +12,7 @@ import (
 func TestAPanicInAPassCostsNothingThatIsServed(t *testing.T) {
 	t.Parallel()
 	p := New(nil, time.Now)
-	broken := &compile.Objects{VirtualNodes: []*meshv1beta2.VirtualNode{nil}}
+	broken := &compile.Objects{Config: []compile.Object{(*meshv1beta2.VirtualNode)(nil)}}
 	if s, err := p.Try(broken); err == nil || s != nil {
 		t.Fatalf("%v, %v: a nil object does not panic any more; find another way to break a pass", s, err)
 	}

@@ -174,8 +174,8 @@ func introduce(s, prev *Snapshot) map[mesh.Object]version {
 		size = len(prev.introduced)
 	}
 	out := make(map[mesh.Object]version, size)
-	for o := range s.Objects.All() {
-		id := mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+	for o := range compile.All[meshv1beta2.Object](s.Objects) {
+		id := compile.ID(o)
 		v := version{uid: string(o.GetUID()), generation: o.GetGeneration(), seq: s.Seq}
 		if prev != nil {
 			if had, ok := prev.introduced[id]; ok && had.uid == v.uid && had.generation == v.generation {

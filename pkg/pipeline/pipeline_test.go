@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
@@ -12,12 +11,7 @@ import (
 
 // turn replaces the only router's weight, as one more generation, and runs a pass.
 func turn(p *pipeline.Pipeline, o *compile.Objects, target string) *pipeline.Snapshot {
-	next := *o
-	r := o.VirtualRouters[0].DeepCopy()
-	r.Generation++
-	r.Spec.Routes[0].RouteBody = weight(target, 1)
-	next.VirtualRouters = append([]*meshv1beta2.VirtualRouter{r}, o.VirtualRouters[1:]...)
-	*o = next
+	editFirstRouter(o, target, 1)
 	return p.Step(o)
 }
 

@@ -46,7 +46,7 @@ func (s *Cluster) certificates() compile.Certificates {
 			out.Leaves[o] = k
 		}
 	}
-	for _, m := range s.settingsOf.all() {
+	for _, m := range s.Settings() {
 		for _, c := range m.Spec.Certificates {
 			for _, name := range []*string{c.ARN, c.SDSName} {
 				if name != nil {
@@ -63,7 +63,9 @@ func (s *Cluster) certificates() compile.Certificates {
 func (s *Cluster) Leaves() map[mesh.Object]compile.KeyPair { return s.certificates().Leaves }
 
 // Settings are all MeshSettings. They must not be modified.
-func (s *Cluster) Settings() []*meshv1alpha1.MeshSettings { return s.settingsOf.all() }
+func (s *Cluster) Settings() []*meshv1alpha1.MeshSettings {
+	return compile.Of[*meshv1alpha1.MeshSettings](s.configured())
+}
 
 // LeafSecrets are the names of all Secrets that are marked as certificates of workloads, also of those that belong to nobody.
 func (s *Cluster) LeafSecrets() []string {

@@ -33,25 +33,18 @@ type Cluster struct {
 	synced   []toolscache.InformerSynced
 	ready    atomic.Bool
 
-	meshes          table[*meshv1beta2.Mesh]
-	virtualNodes    table[*meshv1beta2.VirtualNode]
-	virtualServices table[*meshv1beta2.VirtualService]
-	virtualRouters  table[*meshv1beta2.VirtualRouter]
-	routes          table[*meshv1beta2.Route]
-	virtualGateways table[*meshv1beta2.VirtualGateway]
-	gatewayRoutes   table[*meshv1beta2.GatewayRoute]
-	backendGroups   table[*meshv1beta2.BackendGroup]
-	namespaces      table[compile.Namespace]
-	pods            table[podRow]
-	podsByUID       table[podRow]
-	services        table[*compile.Service]
-	slices          table[*compile.Slice]
-	zones           table[string]
-	revisions       table[lifetime.Stored]
-	settingsOf      table[*meshv1alpha1.MeshSettings]
-	secrets         table[*corev1.Secret]
-	grace           grace
-	versions        map[string]func() string
+	// config holds the objects of our kinds, by kind and key.
+	config     table[compile.Object]
+	namespaces table[compile.Namespace]
+	pods       table[podRow]
+	podsByUID  table[podRow]
+	services   table[*compile.Service]
+	slices     table[*compile.Slice]
+	zones      table[string]
+	revisions  table[lifetime.Stored]
+	secrets    table[*corev1.Secret]
+	grace      grace
+	versions   map[string]func() string
 }
 
 // NewCluster registers the informers it needs with c. It reports changes after Wait has returned. The given namespace is that of the
@@ -61,13 +54,7 @@ func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings, n
 	s.grace.changed = s.signal
 	nodes := &metav1.PartialObjectMetadata{}
 	nodes.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
-	for _, w := range []struct {
-		object client.Object
-		set    func(key string, obj any) bool
-		remove func(key string) bool
-	}{
-		own(s, &s.meshes), own(s, &s.virtualNodes), own(s, &s.virtualServices), own(s, &s.virtualRouters), own(s, &s.routes),
-		own(s, &s.virtualGateways), own(s, &s.gatewayRoutes), own(s, &s.backendGroups),
+	watches := []watched{
 		converted(&corev1.Namespace{}, &s.namespaces, func(n *corev1.Namespace) compile.Namespace {
 			return compile.Namespace{Name: n.Name, Labels: n.Labels}
 		}),
@@ -78,9 +65,13 @@ func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings, n
 		converted(&appsv1.ControllerRevision{}, &s.revisions, func(r *appsv1.ControllerRevision) lifetime.Stored {
 			return lifetime.ParseRevision(r, namespace)
 		}),
-		converted(&meshv1alpha1.MeshSettings{}, &s.settingsOf, func(m *meshv1alpha1.MeshSettings) *meshv1alpha1.MeshSettings { return m }),
+		s.settingsWatch(),
 		converted(&corev1.Secret{}, &s.secrets, func(x *corev1.Secret) *corev1.Secret { return x }),
-	} {
+	}
+	for _, k := range meshv1beta2.Kinds {
+		watches = append(watches, s.own(k))
+	}
+	for _, w := range watches {
 		if err := s.watch(ctx, c, w.object, w.set, w.remove); err != nil {
 			return nil, fmt.Errorf("watch %T: %w", w.object, err)
 		}
@@ -88,34 +79,43 @@ func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings, n
 	return s, nil
 }
 
-type watched = struct {
+// watched is a kind of object and what to do with each; set and remove report whether the input of compile has changed.
+type watched struct {
 	object client.Object
 	set    func(key string, obj any) bool
 	remove func(key string) bool
 }
 
-// own keeps the objects of one of our kinds. A change of nothing but the status is not a change of the input; whoever writes
+// own keeps the objects of one of App Mesh's kinds. A change of nothing but the status is not a change of the input; whoever writes
 // statuses learns of it by StatusChanged.
-func own[T any, P interface {
-	*T
-	meshv1beta2.Object
-}](s *Cluster, t *table[P]) watched {
-	return watched{P(new(T)), func(key string, obj any) bool {
-		o, ok := obj.(P)
+func (s *Cluster) own(k meshv1beta2.Kind) watched {
+	return watched{k.New(), func(key string, obj any) bool {
+		o, ok := obj.(meshv1beta2.Object)
 		if !ok {
 			return false
 		}
-		old, known := t.get(key)
+		key = k.Name + key
+		old, known := s.config.get(key)
+		was, _ := old.(meshv1beta2.Object)
 		if known {
-			s.edited(old, o)
+			s.edited(was, o)
 		}
-		t.set(key, o)
-		if known && sameInput(old, o) {
+		s.config.set(key, o)
+		if known && sameInput(was, o) {
 			signal(s.status)
 			return false
 		}
 		return true
-	}, t.remove}
+	}, func(key string) bool { return s.config.remove(k.Name + key) }}
+}
+
+// settingsWatch keeps MeshSettings.
+func (s *Cluster) settingsWatch() watched {
+	const kind = "MeshSettings"
+	return watched{&meshv1alpha1.MeshSettings{}, func(key string, obj any) bool {
+		m, ok := obj.(*meshv1alpha1.MeshSettings)
+		return ok && s.config.set(kind+key, m)
+	}, func(key string) bool { return s.config.remove(kind + key) }}
 }
 
 // edited looks at what a change takes away before it is stored.
@@ -157,7 +157,7 @@ func (s *Cluster) setPod(key string, obj any) bool {
 	case ok && old.UID != row.UID:
 		s.forget(old.UID)
 	case ok && !maps.Equal(old.Labels, row.Labels):
-		s.grace.labelsEdited(old.Pod, row.Pod, s.virtualNodes.all())
+		s.grace.labelsEdited(old.Pod, row.Pod, compile.Of[*meshv1beta2.VirtualNode](s.configured()))
 	}
 	old, known := s.pods.get(key)
 	if known && reflect.DeepEqual(old.Pod, row.Pod) {
@@ -273,14 +273,14 @@ func (s *Cluster) Seen() map[string]string {
 	return out
 }
 
+// configured are the objects of our kinds alone.
+func (s *Cluster) configured() *compile.Objects { return &compile.Objects{Config: s.config.all()} }
+
 // Objects returns what is known now. Its slices are shared with later calls and must not be modified.
 func (s *Cluster) Objects() *compile.Objects {
 	pods := s.pods.all()
 	o := &compile.Objects{
-		Meshes: s.meshes.all(), VirtualNodes: s.virtualNodes.all(), VirtualServices: s.virtualServices.all(),
-		VirtualRouters: s.virtualRouters.all(), Routes: s.routes.all(), VirtualGateways: s.virtualGateways.all(),
-		GatewayRoutes: s.gatewayRoutes.all(), BackendGroups: s.backendGroups.all(), MeshSettings: s.settingsOf.all(),
-		Namespaces: s.namespaces.all(), Services: s.services.all(), Slices: s.slices.all(),
+		Config: s.config.all(), Namespaces: s.namespaces.all(), Services: s.services.all(), Slices: s.slices.all(),
 		Pods: make([]*compile.Pod, len(pods)), Settings: s.settings, Accepted: s.accepted(), Grace: s.grace.list(), Certificates: s.certificates(),
 	}
 	for i, p := range pods {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -39,10 +41,10 @@ func read(t *testing.T, text string) *Files {
 func TestDocumentsAreSortedIn(t *testing.T) {
 	t.Parallel()
 	f := read(t, manifest)
-	if len(f.Faults) > 0 || len(f.Objects.VirtualServices) != 1 || len(f.Other) != 1 || f.Skipped["v1 ConfigMap"] != 1 {
-		t.Fatalf("faults %v, services %d, workloads %d, skipped %v", f.Faults, len(f.Objects.VirtualServices), len(f.Other), f.Skipped)
+	if len(f.Faults) > 0 || len(compile.Of[*meshv1beta2.VirtualService](&f.Objects)) != 1 || len(f.Other) != 1 || f.Skipped["v1 ConfigMap"] != 1 {
+		t.Fatalf("faults %v, services %d, workloads %d, skipped %v", f.Faults, len(compile.Of[*meshv1beta2.VirtualService](&f.Objects)), len(f.Other), f.Skipped)
 	}
-	if ns := f.Objects.VirtualServices[0].Namespace; ns != "shop" {
+	if ns := compile.Of[*meshv1beta2.VirtualService](&f.Objects)[0].Namespace; ns != "shop" {
 		t.Errorf("an object without a namespace is in %q", ns)
 	}
 	o := mesh.Object{Kind: "VirtualService", Namespace: "shop", Name: "color"}
@@ -74,7 +76,7 @@ func TestFaultsNameTheirPlaceAndLoseNothingElse(t *testing.T) {
 			if len(f.Faults) == 1 && f.Faults[0].Line < 17 {
 				t.Errorf("the fault is said to be at line %d", f.Faults[0].Line)
 			}
-			if len(f.Objects.VirtualServices) != 1 {
+			if len(compile.Of[*meshv1beta2.VirtualService](&f.Objects)) != 1 {
 				t.Error("the good documents are lost")
 			}
 		})
@@ -103,7 +105,7 @@ func TestFoldersAreReadWithEverythingBelow(t *testing.T) {
 		}
 	}
 	f, err := ReadFiles([]string{dir}, "default", nil)
-	if err != nil || len(f.Faults) > 0 || len(f.Objects.Meshes) != 3 {
-		t.Errorf("%d Meshes, faults %v, error %v", len(f.Objects.Meshes), f.Faults, err)
+	if err != nil || len(f.Faults) > 0 || len(compile.Of[*meshv1beta2.Mesh](&f.Objects)) != 3 {
+		t.Errorf("%d Meshes, faults %v, error %v", len(compile.Of[*meshv1beta2.Mesh](&f.Objects)), f.Faults, err)
 	}
 }

@@ -26,24 +26,22 @@ func newGraceWorld(t *testing.T) graceWorld {
 	s.grace.changed = s.signal
 	s.ready.Store(true)
 	w := graceWorld{t, s}
-	set(w, &s.meshes, `{metadata: {name: m, uid: m}, spec: {namespaceSelector: {}}}`)
+	w.set("Mesh", `{metadata: {name: m, uid: m}, spec: {namespaceSelector: {}}}`)
 	s.namespaces.set("ns", compile.Namespace{Name: "ns"})
 	w.selector("{hash: new}")
-	set(w, &s.virtualServices, `{metadata: {name: s, namespace: ns}, spec: {awsName: s.example.com, provider: {virtualNode: {virtualNodeRef: {name: canary}}}}}`)
-	set(w, &s.virtualNodes, `{metadata: {name: caller, namespace: ns}, spec: {backends: [{virtualService: {virtualServiceRef: {name: s}}}]}}`)
+	w.set("VirtualService", `{metadata: {name: s, namespace: ns}, spec: {awsName: s.example.com, provider: {virtualNode: {virtualNodeRef: {name: canary}}}}}`)
+	w.set("VirtualNode", `{metadata: {name: caller, namespace: ns}, spec: {backends: [{virtualService: {virtualServiceRef: {name: s}}}]}}`)
 	w.pod("1", "new", true)
 	w.pod("2", "new", true)
 	w.pod("3", "old", true)
 	return w
 }
 
-func set[T any, P interface {
-	*T
-	meshv1beta2.Object
-}](w graceWorld, table *table[P], manifest string) {
-	var o P = new(T)
+func (w graceWorld) set(kind, manifest string) {
+	k := meshv1beta2.KindOf(kind)
+	o := k.New()
 	w.decode(manifest, o)
-	own(w.s, table).set(o.GetNamespace()+"/"+o.GetName(), o)
+	w.s.own(*k).set(o.GetNamespace()+"/"+o.GetName(), o)
 }
 
 func (w graceWorld) decode(manifest string, into any) {
@@ -54,7 +52,7 @@ func (w graceWorld) decode(manifest string, into any) {
 }
 
 func (w graceWorld) selector(labels string) {
-	set(w, &w.s.virtualNodes, `{metadata: {name: canary, namespace: ns, uid: c}, spec: {podSelector: {matchLabels: `+labels+`}, listeners: [{portMapping: {port: 80, protocol: http}}], serviceDiscovery: {dns: {hostname: canary.ns.svc.cluster.local}}}}`)
+	w.set("VirtualNode", `{metadata: {name: canary, namespace: ns, uid: c}, spec: {podSelector: {matchLabels: `+labels+`}, listeners: [{portMapping: {port: 80, protocol: http}}], serviceDiscovery: {dns: {hostname: canary.ns.svc.cluster.local}}}}`)
 }
 
 func (w graceWorld) pod(n, hash string, ready bool) {

@@ -3,7 +3,6 @@ package source
 import (
 	"fmt"
 	"maps"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -75,7 +74,7 @@ func (f *Files) take(d Document, object map[string]any) error {
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object, m); err != nil {
 			return err
 		}
-		f.Objects.MeshSettings = append(f.Objects.MeshSettings, m)
+		f.Objects.Config = append(f.Objects.Config, m)
 		return nil
 	}
 	o := meshv1beta2.NewObject(d.Kind.Kind)
@@ -86,7 +85,7 @@ func (f *Files) take(d Document, object map[string]any) error {
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object, o); err != nil {
 		return err
 	}
-	put(&f.Objects, o)
+	f.Objects.Config = append(f.Objects.Config, o)
 	return nil
 }
 
@@ -123,33 +122,23 @@ func (f *Files) Admit() {
 	for _, n := range f.Objects.Namespaces {
 		labels[n.Name] = n.Labels
 	}
-	var all, good []meshv1beta2.Object
-	for o := range f.Objects.All() {
-		all = append(all, o)
+	f.Objects = *f.Objects.Replace(func(o meshv1beta2.Object) meshv1beta2.Object {
 		path, message := f.given(o, labels[o.GetNamespace()])
 		if message == "" {
-			good = append(good, o)
-			continue
+			return o
 		}
-		id := idOf(o)
+		id := compile.ID(o)
 		f.Faults = append(f.Faults, f.documents[id].fault(id, ReasonReadOnlyField, path, "%s", message))
 		f.Refused = append(f.Refused, Refused{Object: o})
-	}
-	if len(good) < len(all) {
-		kept := compile.Objects{
-			Namespaces: f.Objects.Namespaces, Services: f.Objects.Services, Slices: f.Objects.Slices, Pods: f.Objects.Pods, Settings: f.Objects.Settings,
-			MeshSettings: f.Objects.MeshSettings,
-		}
-		Add(&kept, good...)
-		f.Objects = kept
-	}
+		return nil
+	})
 }
 
 // given judges the references of an object; the message is empty if nothing is wrong.
 func (f *Files) given(o meshv1beta2.Object, labels map[string]string) (path, message string) {
 	kind := o.Common().Kind
 	if ref := o.Common().MeshRef; ref != nil && *ref != nil {
-		found, problem := membership.DesignateMesh(f.Objects.Meshes, o.GetNamespace(), labels)
+		found, problem := membership.DesignateMesh(compile.Of[*meshv1beta2.Mesh](&f.Objects), o.GetNamespace(), labels)
 		if problem == nil {
 			if message = membership.GivenMesh(kind, *ref, meshv1beta2.MeshReference{Name: found.Name, UID: found.UID}); message != "" {
 				return "spec.meshRef", message
@@ -158,7 +147,7 @@ func (f *Files) given(o meshv1beta2.Object, labels map[string]string) (path, mes
 		}
 	}
 	if r, ok := o.(*meshv1beta2.GatewayRoute); ok && r.Spec.VirtualGatewayRef != nil {
-		found, problem := membership.DesignateGateway(f.Objects.VirtualGateways, r, labels, func(*meshv1beta2.VirtualGateway) bool { return true })
+		found, problem := membership.DesignateGateway(compile.Of[*meshv1beta2.VirtualGateway](&f.Objects), r, labels, func(*meshv1beta2.VirtualGateway) bool { return true })
 		if problem == nil {
 			if message = membership.GivenGateway(kind, r.Spec.VirtualGatewayRef, found); message != "" {
 				return "spec.virtualGatewayRef", message
@@ -174,13 +163,9 @@ func (f *Files) exported(o meshv1beta2.Object, path string, uid types.UID, found
 	if uid == "" || found.GetUID() != "" {
 		return
 	}
-	id := idOf(o)
+	id := compile.ID(o)
 	f.Warnings = append(f.Warnings, f.documents[id].fault(id, ReasonReadOnlyField, path,
-		"a cluster refuses a new object with this field unless its %s has uid %s; remove the field", idOf(found), uid))
-}
-
-func idOf(o meshv1beta2.Object) mesh.Object {
-	return mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+		"a cluster refuses a new object with this field unless its %s has uid %s; remove the field", compile.ID(found), uid))
 }
 
 // refuse notes an object that is left out, with what can be read of it.
@@ -223,37 +208,5 @@ func place(object map[string]any, kind *schema.Kind, id mesh.Object) {
 		}
 	default:
 		delete(metadata, "namespace")
-	}
-}
-
-// Add puts objects into the lists of their kinds. Lists that others share are not modified.
-func Add(to *compile.Objects, objects ...meshv1beta2.Object) {
-	to.Meshes, to.VirtualNodes, to.VirtualServices = slices.Clip(to.Meshes), slices.Clip(to.VirtualNodes), slices.Clip(to.VirtualServices)
-	to.VirtualRouters, to.Routes, to.VirtualGateways = slices.Clip(to.VirtualRouters), slices.Clip(to.Routes), slices.Clip(to.VirtualGateways)
-	to.GatewayRoutes, to.BackendGroups = slices.Clip(to.GatewayRoutes), slices.Clip(to.BackendGroups)
-	for _, o := range objects {
-		put(to, o)
-	}
-}
-
-// put appends an object to the list of its kind.
-func put(to *compile.Objects, object meshv1beta2.Object) {
-	switch o := object.(type) {
-	case *meshv1beta2.Mesh:
-		to.Meshes = append(to.Meshes, o)
-	case *meshv1beta2.VirtualNode:
-		to.VirtualNodes = append(to.VirtualNodes, o)
-	case *meshv1beta2.VirtualService:
-		to.VirtualServices = append(to.VirtualServices, o)
-	case *meshv1beta2.VirtualRouter:
-		to.VirtualRouters = append(to.VirtualRouters, o)
-	case *meshv1beta2.Route:
-		to.Routes = append(to.Routes, o)
-	case *meshv1beta2.VirtualGateway:
-		to.VirtualGateways = append(to.VirtualGateways, o)
-	case *meshv1beta2.GatewayRoute:
-		to.GatewayRoutes = append(to.GatewayRoutes, o)
-	case *meshv1beta2.BackendGroup:
-		to.BackendGroups = append(to.BackendGroups, o)
 	}
 }

@@ -71,8 +71,8 @@ func (c *Computer) Compute(in Input) []*Desired {
 	p := newPass(in)
 	next := make(map[mesh.Object]*remembered, len(c.last))
 	out := make([]*Desired, 0, len(c.last))
-	for o := range in.Objects.All() {
-		id := mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+	for o := range compile.All[meshv1beta2.Object](in.Objects) {
+		id := compile.ID(o)
 		now := remembered{object: o, problems: p.problems[id], place: in.Result.Names[id], routes: p.routes[id], outside: p.outside[id], refused: p.refused[id], tally: p.count(id), kept: in.Result.Kept[id]}
 		if was := c.last[id]; was != nil && was.equal(&now) {
 			next[id] = was

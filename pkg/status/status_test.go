@@ -25,7 +25,7 @@ func input(problems []mesh.Problem, proxies map[string]ProxyState, stored ...mes
 	w := &mesh.Workload{ID: mesh.WorkloadID{Mesh: "m", Name: "n_ns"}, Object: nodeID}
 	g := &mesh.Group{ID: "g", Workload: w}
 	return Input{
-		Objects: &compile.Objects{VirtualNodes: []*meshv1beta2.VirtualNode{n}},
+		Objects: &compile.Objects{Config: []compile.Object{n}},
 		Result: &compile.Result{
 			Model: &mesh.Model{Workloads: []*mesh.Workload{w}, Groups: []*mesh.Group{g}, Proxies: []mesh.Proxy{
 				{ID: "a", Namespace: "ns", Name: "pod-a", Group: "g", Counted: true},
@@ -186,8 +186,10 @@ func TestARepeatedComputationKeepsItsStatusesUntilSomethingMoves(t *testing.T) {
 		"a problem": func(in *Input) {
 			in.Result.Problems = []mesh.Problem{{Object: nodeID, Severity: mesh.Unresolved, Reason: "X"}}
 		},
-		"another name":           func(in *Input) { in.Result.Names = map[mesh.Object]compile.Place{nodeID: {Mesh: "m", Name: "other"}} },
-		"the object was written": func(in *Input) { in.Objects.VirtualNodes[0] = in.Objects.VirtualNodes[0].DeepCopy() },
+		"another name": func(in *Input) { in.Result.Names = map[mesh.Object]compile.Place{nodeID: {Mesh: "m", Name: "other"}} },
+		"the object was written": func(in *Input) {
+			in.Objects = in.Objects.Replace(func(o meshv1beta2.Object) meshv1beta2.Object { return meshv1beta2.WithSpec(o, o) })
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

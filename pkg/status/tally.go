@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -77,7 +79,7 @@ func newPass(in Input) *pass {
 			g.least = min(g.least, s.Acked)
 		}
 	}
-	for _, r := range in.Objects.Routes {
+	for r := range compile.All[*meshv1beta2.Route](in.Objects) {
 		if !whole(p.problems[mesh.Object{Kind: "Route", Namespace: r.Namespace, Name: r.Name}]) {
 			of := mesh.Object{Kind: "VirtualRouter", Namespace: r.Namespace, Name: r.Spec.VirtualRouterRef.Name}
 			p.routes[of] = append(p.routes[of], r.Name)

@@ -1,10 +1,11 @@
 package validate
 
 import (
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"net"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 )

@@ -36,20 +36,21 @@ func (g *Generator) Objects() *compile.Objects {
 		Namespaces: []compile.Namespace{{Name: "ns", Labels: map[string]string{"mesh": "m"}}, {Name: "other", Labels: map[string]string{"mesh": "m"}}},
 		Settings:   compile.Settings{EgressExempt: []string{"*.amazonaws.com"}, BackendGroups: g.chance(80)},
 	}
-	o.Meshes = several[meshv1beta2.Mesh](g, 1, 1)
-	o.Meshes[0].Name, o.Meshes[0].Spec.AWSName, o.Meshes[0].Spec.NamespaceSelector = "m", nil, &metav1.LabelSelector{}
-	o.Meshes[0].Namespace = ""
+	first := several[meshv1beta2.Mesh](g, 1, 1)[0]
+	first.Name, first.Spec.AWSName, first.Spec.NamespaceSelector = "m", nil, &metav1.LabelSelector{}
+	first.Namespace = ""
+	compile.Add(o, first)
 	if g.chance(5) {
-		o.Meshes = append(o.Meshes, several[meshv1beta2.Mesh](g, 1, 2)...)
+		compile.Add(o, several[meshv1beta2.Mesh](g, 1, 2)...)
 	}
-	o.VirtualNodes = several[meshv1beta2.VirtualNode](g, 1, 6)
-	o.VirtualServices = several[meshv1beta2.VirtualService](g, 1, 6)
-	o.VirtualRouters = several[meshv1beta2.VirtualRouter](g, 0, 5)
-	o.Routes = several[meshv1beta2.Route](g, 0, 3)
-	o.VirtualGateways = several[meshv1beta2.VirtualGateway](g, 0, 2)
-	o.GatewayRoutes = several[meshv1beta2.GatewayRoute](g, 0, 6)
-	o.BackendGroups = several[meshv1beta2.BackendGroup](g, 0, 2)
-	for _, v := range o.VirtualGateways {
+	compile.Add(o, several[meshv1beta2.VirtualNode](g, 1, 6)...)
+	compile.Add(o, several[meshv1beta2.VirtualService](g, 1, 6)...)
+	compile.Add(o, several[meshv1beta2.VirtualRouter](g, 0, 5)...)
+	compile.Add(o, several[meshv1beta2.Route](g, 0, 3)...)
+	compile.Add(o, several[meshv1beta2.VirtualGateway](g, 0, 2)...)
+	compile.Add(o, several[meshv1beta2.GatewayRoute](g, 0, 6)...)
+	compile.Add(o, several[meshv1beta2.BackendGroup](g, 0, 2)...)
+	for v := range compile.All[*meshv1beta2.VirtualGateway](o) {
 		if g.chance(80) {
 			v.Spec.NamespaceSelector, v.Spec.GatewayRouteSelector = &metav1.LabelSelector{}, nil
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
@@ -73,18 +74,18 @@ func silent(o *compile.Objects, r *compile.Result) string {
 			}
 		}
 	}
-	for _, v := range o.GatewayRoutes {
+	for v := range compile.All[*meshv1beta2.GatewayRoute](o) {
 		if id := (mesh.Object{Kind: "GatewayRoute", Namespace: v.Namespace, Name: v.Name}); !served[id] && !told[id] {
 			return id.String()
 		}
 	}
-	for _, v := range o.VirtualNodes {
+	for v := range compile.All[*meshv1beta2.VirtualNode](o) {
 		id := mesh.Object{Kind: "VirtualNode", Namespace: v.Namespace, Name: v.Name}
 		if !told[id] && (!served[id] || listeners[id] != len(v.Spec.Listeners)) {
 			return id.String()
 		}
 	}
-	for _, v := range o.VirtualGateways {
+	for v := range compile.All[*meshv1beta2.VirtualGateway](o) {
 		id := mesh.Object{Kind: "VirtualGateway", Namespace: v.Namespace, Name: v.Name}
 		if !told[id] && (!served[id] || listeners[id] != len(v.Spec.Listeners)) {
 			return id.String()
