@@ -41,7 +41,7 @@ func scheme(t *testing.T) *runtime.Scheme {
 func TestACertificateThatCannotBeMadeKeepsBackNoOther(t *testing.T) {
 	var requests []compile.CertificateRequest
 	for _, name := range []string{"payé.example", "a.bank", "payé.example", "b.bank", "payé.example"} {
-		o := mesh.Object{Kind: "VirtualNode", Namespace: "bank", Name: string(rune('a' + len(requests)))}
+		o := compile.AppMesh("VirtualNode", "bank", string(rune('a'+len(requests))))
 		requests = append(requests, compile.CertificateRequest{Object: o, DNS: []string{name}})
 	}
 	s := signerOf(t, fake.NewClientBuilder().WithScheme(scheme(t)), requests)
@@ -59,7 +59,7 @@ func TestACertificateThatCannotBeMadeKeepsBackNoOther(t *testing.T) {
 
 // TestSecretsOfNobodyAreDeleted leaves what is wanted.
 func TestSecretsOfNobodyAreDeleted(t *testing.T) {
-	wanted := mesh.Object{Kind: "VirtualNode", Namespace: "bank", Name: "pay"}
+	wanted := compile.AppMesh("VirtualNode", "bank", "pay")
 	old := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: "aftermesh-leaf-of-another-form"}}
 	s := signerOf(t, fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(old),
 		[]compile.CertificateRequest{{Object: wanted, DNS: []string{"pay.bank"}}}, old.Name, ca.LeafName(wanted))

@@ -49,7 +49,7 @@ func OwnerOf(name, annotation string) (mesh.Object, bool) {
 	if len(parts) != 3 {
 		return mesh.Object{}, false
 	}
-	o := mesh.Object{Kind: parts[0], Namespace: parts[1], Name: parts[2]}
+	o := compile.AppMesh(parts[0], parts[1], parts[2])
 	return o, LeafName(o) == name
 }
 

@@ -31,7 +31,7 @@ func issue(t *testing.T, a *identity.Authority, r compile.CertificateRequest, no
 	return map[mesh.Object]compile.KeyPair{r.Object: k}
 }
 
-var request = compile.CertificateRequest{Object: mesh.Object{Kind: "VirtualNode", Namespace: "demo", Name: "color"}, DNS: []string{"a.demo", "color.demo"}}
+var request = compile.CertificateRequest{Object: compile.AppMesh("VirtualNode", "demo", "color"), DNS: []string{"a.demo", "color.demo"}}
 
 func TestALeafIsGoodForItsNamesUnderTheRoot(t *testing.T) {
 	a := authority(t, start)
@@ -121,7 +121,7 @@ func TestALeafIsNoClients(t *testing.T) {
 
 // TestASecretIsUsedForItsOwnerOnly reads Secrets of which name, owner or both belong to another.
 func TestASecretIsUsedForItsOwnerOnly(t *testing.T) {
-	bank := mesh.Object{Kind: "VirtualNode", Namespace: "bank", Name: "pay"}
+	bank := compile.AppMesh("VirtualNode", "bank", "pay")
 	if o, ok := OwnerOf(LeafName(bank), Owner(bank)); !ok || o != bank {
 		t.Errorf("its own gives %v %v", o, ok)
 	}

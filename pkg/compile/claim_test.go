@@ -69,7 +69,7 @@ func TestANameBelongsToItsNamespaceWhateverTheAge(t *testing.T) {
 
 func rejected(r *compile.Result, kind, namespace, name string) bool {
 	return slices.ContainsFunc(r.Problems, func(p mesh.Problem) bool {
-		return p.Object == (mesh.Object{Kind: kind, Namespace: namespace, Name: name}) && p.Reason == meshv1beta2.ReasonNameConflict && p.Severity == mesh.Rejected
+		return p.Object == compile.AppMesh(kind, namespace, name) && p.Reason == meshv1beta2.ReasonNameConflict && p.Severity == mesh.Rejected
 	})
 }
 

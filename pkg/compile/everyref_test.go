@@ -54,7 +54,7 @@ func TestEveryReferenceThatLeadsNowhereIsUnresolved(t *testing.T) {
 			}
 			problems := new(Compiler).Compile(o).Problems
 			for _, p := range problems {
-				if p.Object == (mesh.Object{Kind: c.kind, Namespace: "ns", Name: "x"}) && p.Severity == mesh.Unresolved &&
+				if p.Object == AppMesh(c.kind, "ns", "x") && p.Severity == mesh.Unresolved &&
 					strings.HasPrefix(p.Path, c.path) && strings.Contains(p.Message, c.names) {
 					return
 				}

@@ -20,7 +20,7 @@ func leaf(of string) compile.KeyPair {
 func encrypting(o *compile.Objects, namespace, name, arn, more string) mesh.Object {
 	add[meshv1beta2.VirtualNode](o, 1, namespace, name, `podSelector: {}, serviceDiscovery: {dns: {hostname: `+name+"."+namespace+`.svc.cluster.local}},
 		listeners: [{portMapping: {port: 80, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "`+arn+`"}}}}]`+more)
-	return mesh.Object{Kind: "VirtualNode", Namespace: namespace, Name: name}
+	return compile.AppMesh("VirtualNode", namespace, name)
 }
 
 func workload(t *testing.T, r *compile.Result, o mesh.Object) *mesh.Workload {
@@ -101,7 +101,7 @@ func TestACallersTrustFollowsFromItsOwnPolicyAlone(t *testing.T) {
 		for namespace, node := range map[string]string{"bank": "pay", "evil": "n"} {
 			add[meshv1beta2.VirtualService](o, 1, namespace, map[string]string{"bank": "pay", "evil": "s"}[namespace], `provider: {virtualNode: {virtualNodeRef: {name: `+node+`}}}`)
 		}
-		id := mesh.Object{Kind: "VirtualNode", Namespace: "bank", Name: "caller"}
+		id := compile.AppMesh("VirtualNode", "bank", "caller")
 		add[meshv1beta2.VirtualNode](o, 1, "bank", "caller", caller)
 		content := map[string]string{}
 		for _, be := range workload(t, compiled(o), id).Backends {

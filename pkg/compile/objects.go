@@ -117,10 +117,13 @@ func (o *Objects) Replace(replacement func(meshv1beta2.Object) meshv1beta2.Objec
 	return &out
 }
 
-// ID names an object.
-func ID(o meshv1beta2.Object) mesh.Object {
-	return mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+// AppMesh names an object of a kind of App Mesh's API.
+func AppMesh(kind, namespace, name string) mesh.Object {
+	return mesh.Object{Group: meshv1beta2.GroupName, Kind: kind, Namespace: namespace, Name: name}
 }
+
+// ID names an object.
+func ID(o meshv1beta2.Object) mesh.Object { return AppMesh(o.Common().Kind, o.GetNamespace(), o.GetName()) }
 
 // Settings are the operator's own switches that shape what is compiled.
 type Settings struct {

@@ -13,7 +13,6 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
-	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
 // world is a mesh m of the namespaces bank and evil; outside is a namespace of no mesh, and other one of the mesh n.
@@ -69,7 +68,7 @@ func compiled(o *compile.Objects) *compile.Result {
 func reasons(r *compile.Result, kind, namespace, name string) []string {
 	var out []string
 	for _, p := range r.Problems {
-		if p.Object == (mesh.Object{Kind: kind, Namespace: namespace, Name: name}) {
+		if p.Object == compile.AppMesh(kind, namespace, name) {
 			out = append(out, p.Reason)
 		}
 	}
@@ -156,7 +155,7 @@ func TestAReferenceLetsNoRouteIntoAGateway(t *testing.T) {
 			r.Labels = c.labels
 			result, got := compiled(o), ""
 			for _, w := range result.Model.Workloads {
-				if slices.Contains(w.Also, mesh.Object{Kind: "GatewayRoute", Namespace: c.namespace, Name: "r"}) {
+				if slices.Contains(w.Also, compile.AppMesh("GatewayRoute", c.namespace, "r")) {
 					got += w.Object.Name
 				}
 			}

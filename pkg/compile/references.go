@@ -86,7 +86,7 @@ func (b *builder) findNode(l lookup) *node {
 	l.kind, l.notFound = "VirtualNode", meshv1beta2.ReasonVirtualNodeNotFound
 	return resolve(b, l, func(r meshv1beta2.Reference) (*node, *meshInfo, mesh.Object) {
 		key := r.Resolve(l.namespace)
-		o := mesh.Object{Kind: l.kind, Namespace: key.Namespace, Name: key.Name}
+		o := AppMesh(l.kind, key.Namespace, key.Name)
 		if n := b.nodes[key]; n != nil {
 			return n, n.mesh, o
 		}
@@ -103,7 +103,7 @@ func (b *builder) findRouter(l lookup) *router {
 	l.kind, l.notFound = "VirtualRouter", meshv1beta2.ReasonVirtualRouterNotFound
 	return resolve(b, l, func(r meshv1beta2.Reference) (*router, *meshInfo, mesh.Object) {
 		key := r.Resolve(l.namespace)
-		o := mesh.Object{Kind: l.kind, Namespace: key.Namespace, Name: key.Name}
+		o := AppMesh(l.kind, key.Namespace, key.Name)
 		if n := b.routers[key]; n != nil {
 			return n, n.mesh, o
 		}
@@ -120,7 +120,7 @@ func (b *builder) findService(l lookup) *virtualService {
 	l.kind, l.notFound = "VirtualService", meshv1beta2.ReasonVirtualServiceNotFound
 	return resolve(b, l, func(r meshv1beta2.Reference) (*virtualService, *meshInfo, mesh.Object) {
 		key := r.Resolve(l.namespace)
-		o := mesh.Object{Kind: l.kind, Namespace: key.Namespace, Name: key.Name}
+		o := AppMesh(l.kind, key.Namespace, key.Name)
 		if n := b.virtuals[key]; n != nil {
 			return n, n.mesh, o
 		}

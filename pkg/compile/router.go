@@ -36,7 +36,7 @@ type source struct {
 func (b *builder) compileRouters() {
 	own := map[mesh.Object][]*meshv1beta2.Route{}
 	for _, r := range byAge(All[*meshv1beta2.Route](b.in)) {
-		of := mesh.Object{Kind: "VirtualRouter", Namespace: r.Namespace, Name: r.Spec.VirtualRouterRef.Name}
+		of := AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)
 		own[of] = append(own[of], r)
 	}
 	for _, obj := range byAge(All[*meshv1beta2.VirtualRouter](b.in)) {
@@ -46,7 +46,7 @@ func (b *builder) compileRouters() {
 		delete(own, ID(obj))
 	}
 	for _, r := range byAge(All[*meshv1beta2.Route](b.in)) {
-		of := mesh.Object{Kind: "VirtualRouter", Namespace: r.Namespace, Name: r.Spec.VirtualRouterRef.Name}
+		of := AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)
 		if _, orphan := own[of]; orphan {
 			b.problem(mesh.Problem{Object: ID(r), Severity: mesh.Unresolved, Reason: meshv1beta2.ReasonVirtualRouterNotFound, Path: "spec.virtualRouterRef.name",
 				Message: fmt.Sprintf("VirtualRouter %s/%s does not exist; create it, or the route has no effect", of.Namespace, of.Name)})

@@ -173,8 +173,8 @@ func TestServe(t *testing.T) {
 		}
 		return out
 	}
-	node, router := mesh.Object{Kind: "VirtualNode", Namespace: "ns", Name: "a"}, mesh.Object{Kind: "VirtualRouter", Namespace: "ns", Name: "r"}
-	m := mesh.Object{Kind: "Mesh", Name: "m"}
+	node, router := compile.AppMesh("VirtualNode", "ns", "a"), compile.AppMesh("VirtualRouter", "ns", "r")
+	m := compile.AppMesh("Mesh", "", "m")
 	for _, c := range []struct {
 		about   string
 		objects []string

@@ -116,7 +116,7 @@ func (g *graph) connect(o *compile.Objects) {
 	}
 	for r := range compile.All[*meshv1beta2.Route](o) {
 		// A Route is part of its router: without one it leads nowhere, and of one that goes it goes too.
-		if of := g.objects[mesh.Object{Kind: "VirtualRouter", Namespace: r.Namespace, Name: r.Spec.VirtualRouterRef.Name}]; of != nil {
+		if of := g.objects[compile.AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)]; of != nil {
 			g.referTargets(of, &r.Spec.RouteBody)
 		}
 	}
@@ -137,7 +137,7 @@ func (g *graph) refer(from meshv1beta2.Object, kind string, ref *meshv1beta2.Ref
 	switch {
 	case ref != nil:
 		key := ref.Resolve(from.GetNamespace())
-		to = mesh.Object{Kind: kind, Namespace: key.Namespace, Name: key.Name}
+		to = compile.AppMesh(kind, key.Namespace, key.Name)
 	case arn != nil:
 		to = g.named[effective{uid, from.GetNamespace(), kind, (*arn)[strings.LastIndexByte(*arn, '/')+1:]}]
 	}

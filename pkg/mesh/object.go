@@ -2,10 +2,10 @@ package mesh
 
 import "cmp"
 
-// Object names the user's object that caused a node of the model. It is comparable and serves as a map key.
+// Object names the user's object that caused a node of the model, with the API group of its kind. It is comparable and serves as a map key.
 // Mesh objects have no namespace.
 type Object struct {
-	Kind, Namespace, Name string
+	Group, Kind, Namespace, Name string
 }
 
 // String returns "Kind namespace/name", or "Kind name" for objects without a namespace, as messages show it.
@@ -16,9 +16,9 @@ func (o Object) String() string {
 	return o.Kind + " " + o.Namespace + "/" + o.Name
 }
 
-// Compare orders objects by kind, namespace and name.
+// Compare orders objects by kind, group, namespace and name.
 func (o Object) Compare(p Object) int {
-	return cmp.Or(cmp.Compare(o.Kind, p.Kind), cmp.Compare(o.Namespace, p.Namespace), cmp.Compare(o.Name, p.Name))
+	return cmp.Or(cmp.Compare(o.Kind, p.Kind), cmp.Compare(o.Group, p.Group), cmp.Compare(o.Namespace, p.Namespace), cmp.Compare(o.Name, p.Name))
 }
 
 // Severity says what a Problem does to its object.

@@ -332,7 +332,7 @@ func (w *world) rotate() {
 	next := compile.Certificates{Root: []byte("root"), Leaves: map[mesh.Object]compile.KeyPair{}, Mapped: map[compile.Mapping][]compile.MappedSecret{}}
 	for range 6 {
 		name := w.pick()
-		next.Leaves[mesh.Object{Kind: "VirtualNode", Namespace: "ns", Name: name}] = pair(name)
+		next.Leaves[compile.AppMesh("VirtualNode", "ns", name)] = pair(name)
 		next.Mapped[compile.Mapping{Mesh: "m", Name: "arn:" + w.pick()}] = []compile.MappedSecret{{Secret: "one", KeyPair: pair("withheld")}, {Secret: "two", Namespaces: []string{"ns"}, KeyPair: pair("mapped")}}
 		next.Mapped[compile.Mapping{Mesh: "m", Name: w.pick()}] = []compile.MappedSecret{{Secret: "none", Namespaces: []string{"*"}}}
 	}

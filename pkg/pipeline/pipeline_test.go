@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/aftermesh/aftermesh/pkg/compile"
-	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
 
@@ -22,7 +21,7 @@ func TestAcknowledgedMeansTheContentOfThisPass(t *testing.T) {
 	const group = "mesh/m/virtualNode/n2_ns" // calls n0 and n1
 	first := p.Step(o)
 	a := first.Sets[group].Version
-	router := mesh.Object{Kind: "VirtualRouter", Namespace: "ns", Name: "n0"}
+	router := compile.AppMesh("VirtualRouter", "ns", "n0")
 	if p.AckedThrough(group, a, a) < first.Introduced(router) {
 		t.Error("a proxy that runs everything does not count")
 	}
@@ -59,7 +58,7 @@ func TestAGenerationThatChangesNoByteIsAcknowledgedAtOnce(t *testing.T) {
 	if s.Changed != 0 {
 		t.Fatalf("%d groups changed", s.Changed)
 	}
-	router := mesh.Object{Kind: "VirtualRouter", Namespace: "ns", Name: "n0"}
+	router := compile.AppMesh("VirtualRouter", "ns", "n0")
 	if s.Introduced(router) != s.Seq || p.AckedThrough(group, a, a) < s.Seq {
 		t.Error("a proxy that runs the same content does not count for the new generation")
 	}

@@ -8,7 +8,6 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
-	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
 const manifest = `apiVersion: appmesh.k8s.aws/v1beta2
@@ -47,7 +46,7 @@ func TestDocumentsAreSortedIn(t *testing.T) {
 	if ns := compile.Of[*meshv1beta2.VirtualService](&f.Objects)[0].Namespace; ns != "shop" {
 		t.Errorf("an object without a namespace is in %q", ns)
 	}
-	o := mesh.Object{Kind: "VirtualService", Namespace: "shop", Name: "color"}
+	o := compile.AppMesh("VirtualService", "shop", "color")
 	for path, want := range map[string]int{"": 1, "spec.provider.virtualRouter.virtualRouterRef.name": 8, "spec.provider.gone": 6, "spec.gone[3]": 5} {
 		if _, line := f.Position(o, path); line != want {
 			t.Errorf("%q is at line %d, want %d", path, line, want)

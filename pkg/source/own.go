@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
@@ -19,7 +20,7 @@ import (
 // addOwn takes in an object of one of our kinds as an API server would store it: unknown fields are left out with a warning,
 // defaults are filled in, and what breaks the schema is refused.
 func (f *Files) addOwn(d Document, object map[string]any, namespace string) {
-	id := identify(d.Kind.Kind, object, namespace)
+	id := identify(d.Kind, object, namespace)
 	fault := func(reason, path, format string, args ...any) {
 		f.Faults = append(f.Faults, d.fault(id, reason, path, format, args...))
 	}
@@ -184,14 +185,14 @@ func (f *Files) refuse(id mesh.Object, object map[string]any) {
 }
 
 // identify names an object of which nothing is known to be well formed.
-func identify(kind string, object map[string]any, namespace string) mesh.Object {
+func identify(kind runtimeschema.GroupVersionKind, object map[string]any, namespace string) mesh.Object {
 	metadata, _ := object["metadata"].(map[string]any)
-	id := mesh.Object{Kind: kind, Namespace: namespace}
+	id := mesh.Object{Group: kind.Group, Kind: kind.Kind, Namespace: namespace}
 	id.Name, _ = metadata["name"].(string)
 	if ns, _ := metadata["namespace"].(string); ns != "" {
 		id.Namespace = ns
 	}
-	if kind == "Mesh" {
+	if kind.Kind == "Mesh" {
 		id.Namespace = ""
 	}
 	return id

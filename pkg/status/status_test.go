@@ -15,7 +15,7 @@ import (
 
 // A mesh of one node with two pods, in its third generation, which pass 7 saw first.
 var (
-	nodeID = mesh.Object{Kind: "VirtualNode", Namespace: "ns", Name: "n"}
+	nodeID = compile.AppMesh("VirtualNode", "ns", "n")
 	epoch  = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 

@@ -80,8 +80,8 @@ func newPass(in Input) *pass {
 		}
 	}
 	for r := range compile.All[*meshv1beta2.Route](in.Objects) {
-		if !whole(p.problems[mesh.Object{Kind: "Route", Namespace: r.Namespace, Name: r.Name}]) {
-			of := mesh.Object{Kind: "VirtualRouter", Namespace: r.Namespace, Name: r.Spec.VirtualRouterRef.Name}
+		if !whole(p.problems[compile.AppMesh("Route", r.Namespace, r.Name)]) {
+			of := compile.AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)
 			p.routes[of] = append(p.routes[of], r.Name)
 		}
 	}

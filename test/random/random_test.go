@@ -75,18 +75,18 @@ func silent(o *compile.Objects, r *compile.Result) string {
 		}
 	}
 	for v := range compile.All[*meshv1beta2.GatewayRoute](o) {
-		if id := (mesh.Object{Kind: "GatewayRoute", Namespace: v.Namespace, Name: v.Name}); !served[id] && !told[id] {
+		if id := compile.AppMesh("GatewayRoute", v.Namespace, v.Name); !served[id] && !told[id] {
 			return id.String()
 		}
 	}
 	for v := range compile.All[*meshv1beta2.VirtualNode](o) {
-		id := mesh.Object{Kind: "VirtualNode", Namespace: v.Namespace, Name: v.Name}
+		id := compile.AppMesh("VirtualNode", v.Namespace, v.Name)
 		if !told[id] && (!served[id] || listeners[id] != len(v.Spec.Listeners)) {
 			return id.String()
 		}
 	}
 	for v := range compile.All[*meshv1beta2.VirtualGateway](o) {
-		id := mesh.Object{Kind: "VirtualGateway", Namespace: v.Namespace, Name: v.Name}
+		id := compile.AppMesh("VirtualGateway", v.Namespace, v.Name)
 		if !told[id] && (!served[id] || listeners[id] != len(v.Spec.Listeners)) {
 			return id.String()
 		}
