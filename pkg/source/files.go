@@ -98,11 +98,11 @@ func (f Fault) Strict() bool { return f.Reason == ReasonUnknownField || f.Reason
 func (f *Files) Own() int { return len(f.documents) }
 
 // ReadFiles reads manifests from files, folders (with everything below them) and, for "-", from stdin. Objects without a namespace
-// get the given one. Objects of our kinds are what an API server would make of them. The error is about what could not be opened;
-// what could not be understood is in the Faults.
+// get the given one. Objects of our kinds are what an API server would make of them. The settings are those of standalone mode. The
+// error is about what could not be opened; what could not be understood is in the Faults.
 func ReadFiles(paths []string, namespace string, stdin io.Reader) (*Files, error) {
 	f := &Files{Skipped: map[string]int{}, documents: map[mesh.Object]Document{}}
-	f.Objects.Settings.Offline = true
+	f.Objects.Settings.Offline, f.Objects.Settings.Loopback = true, true
 	for _, p := range paths {
 		if p == "-" {
 			b, err := io.ReadAll(stdin)
