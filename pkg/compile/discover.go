@@ -22,7 +22,7 @@ func (b *builder) discover(n *node, d *mesh.Destination) bool {
 	if n.selector != nil && !b.in.Settings.Offline {
 		pods := n.endpointPods()
 		if len(pods) > 0 || sd.DNS == nil || b.inCluster(n, sd.DNS.Hostname) || validate.CallersOwn(sd.DNS.Hostname) {
-			d.Endpoints = podEndpoints(pods, d.Port, b.servicePortFor(n, d.Port), d.IPPreference)
+			d.Endpoints = n.podEndpoints(pods, d.Port, b.servicePortFor(n, d.Port), d.IPPreference)
 			return true
 		}
 	}
@@ -74,7 +74,9 @@ func (b *builder) discoverDNS(n *node, d *mesh.Destination, dns *meshv1beta2.DNS
 			host = s.ExternalName
 		}
 	}
-	if !b.loopback() && validate.CallersOwn(host) {
+	// Outside a cluster the pods are not known that a selector would find there.
+	podsUnknown := n.selector != nil && b.in.Settings.Offline
+	if !b.in.Settings.Loopback && !podsUnknown && validate.CallersOwn(host) {
 		if host != dns.Hostname { // else reported by validate
 			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonInvalidConfiguration,
 				Path: "spec.serviceDiscovery.dns.hostname", Message: fmt.Sprintf("the Service of %q has the externalName %q, which is the pod of whoever calls; name another host there", dns.Hostname, host)})
