@@ -18,8 +18,6 @@ type node struct {
 	self   mesh.Object
 	mesh   *meshInfo
 	name   string
-	// rank is the node's place in the order of age.
-	rank int
 	// nodeID is what id returned.
 	nodeID   string
 	selector labels.Selector // nil when the node selects no pods at all
