@@ -3,6 +3,7 @@ package source
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
@@ -192,8 +193,8 @@ func identify(kind runtimeschema.GroupVersionKind, object map[string]any, namesp
 	if ns, _ := metadata["namespace"].(string); ns != "" {
 		id.Namespace = ns
 	}
-	if kind.Kind == "Mesh" {
-		id.Namespace = ""
+	if slices.Contains([]string{"Mesh", "MeshSettings", "Namespace"}, kind.Kind) {
+		id.Namespace = "" // these belong to the cluster
 	}
 	return id
 }
