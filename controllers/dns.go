@@ -28,14 +28,14 @@ const (
 // hosts is what a replica knows about names: the table it answers from, and the zones that the cluster's DNS does not know.
 type hosts struct {
 	table        atomic.Pointer[nameserver.Table]
-	last         atomic.Pointer[[]mesh.Host]
+	last         atomic.Pointer[[]mesh.Name]
 	unresolvable atomic.Pointer[[]string]
 	changed      chan struct{}
 }
 
 // note takes the hosts of a pass.
 func (h *hosts) note(s *pipeline.Snapshot, server string) {
-	now := s.Result.Model.Hosts
+	now := s.Result.Model.Names
 	if last := h.last.Load(); last != nil && slices.EqualFunc(*last, now, sameHost) {
 		return
 	}
@@ -44,7 +44,7 @@ func (h *hosts) note(s *pipeline.Snapshot, server string) {
 	wakeUp(h.changed)
 }
 
-func sameHost(x, y mesh.Host) bool {
+func sameHost(x, y mesh.Name) bool {
 	return x.Name == y.Name && x.Zone == y.Zone && slices.Equal(x.Addresses, y.Addresses)
 }
 
@@ -102,7 +102,7 @@ func (op *operator) resolveZones(ctx context.Context) error {
 }
 
 // unresolvable returns the zones of which lookup finds nothing. A zone about which nothing can be learned stays as it was.
-func unresolvable(ctx context.Context, list []mesh.Host, before []string, lookup func(context.Context, string) error) []string {
+func unresolvable(ctx context.Context, list []mesh.Name, before []string, lookup func(context.Context, string) error) []string {
 	var out []string
 	zones := nameserver.Zones(list)
 	for i, zone := range slices.Sorted(maps.Keys(zones)) {

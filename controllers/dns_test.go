@@ -11,7 +11,7 @@ import (
 )
 
 func TestOnlyZonesThatAreCertainlyUnknownAreUnresolvable(t *testing.T) {
-	hosts := []mesh.Host{
+	hosts := []mesh.Name{
 		{Name: "a.known.local", Zone: "known.local", Addresses: []string{"240.0.0.1"}},
 		{Name: "b.lost.local", Zone: "lost.local", Addresses: []string{"240.0.0.2"}},
 		{Name: "c.silent.local", Zone: "silent.local", Addresses: []string{"240.0.0.3"}},

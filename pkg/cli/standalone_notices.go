@@ -85,7 +85,7 @@ func some(ids []mesh.Object) string {
 func ports(m *mesh.Model) map[string]bool {
 	out := map[string]bool{}
 	for _, w := range m.Workloads {
-		for _, l := range w.Listeners {
+		for _, l := range w.Inbound {
 			out[fmt.Sprintf("port %d of %s", l.Port, w.Object)] = true
 		}
 		for _, b := range w.Backends {

@@ -181,7 +181,7 @@ func TestNoNameOfDNSIsTakenFromAnOlderClaim(t *testing.T) {
 			c.bank(o, 5, "bank")
 			c.evil(o, map[bool]int{true: 1, false: 9}[c.late], "evil")
 			got := ""
-			for _, h := range compiled(o).Model.Hosts {
+			for _, h := range compiled(o).Model.Names {
 				if h.Name == "ledger.pay.example" {
 					got += h.Object.String()
 				}
@@ -194,7 +194,7 @@ func TestNoNameOfDNSIsTakenFromAnOlderClaim(t *testing.T) {
 	o := world()
 	node(outside)(o, 1, "bank")
 	virtual(service+", provider: {virtualNode: {virtualNodeRef: {namespace: bank, name: x}}}")(o, 1, "evil")
-	if hosts := compiled(o).Model.Hosts; len(hosts) != 0 {
+	if hosts := compiled(o).Model.Names; len(hosts) != 0 {
 		t.Errorf("the name of a service whose node is found there is answered: %+v", hosts)
 	}
 }

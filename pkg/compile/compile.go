@@ -63,6 +63,11 @@ type Compiler struct {
 	selectors memo[*metav1.LabelSelector, labels.Selector]
 	labels    memo[*Pod, string]
 	selection selection
+	// What listeners are made of, as far as no pod and no other object matters.
+	applications memo[application, *inbound]
+	inspectors   memo[mesh.WorkloadID, *mesh.Destination]
+	httpNames    memo[httpPort, *httpNames]
+	entrances    memo[mesh.Hash, *mesh.Routes]
 	// members are those of the last pass.
 	members struct {
 		proxies []mesh.Proxy
@@ -138,6 +143,10 @@ func (c *Compiler) pass(in *Objects) *Result {
 	b.compileGateways()
 	b.assignMembers()
 	c.selectors.turn()
+	c.applications.turn()
+	c.inspectors.turn()
+	c.httpNames.turn()
+	c.entrances.turn()
 	return b.seal()
 }
 
@@ -247,8 +256,10 @@ type builder struct {
 	issued map[mesh.Object]bool
 	// alike are the meshes in which two services may stand for one host.
 	alike map[*meshInfo]bool
+	// tcpListeners are the last ones made for a service.
+	tcpListeners map[tcpKey]*mesh.Listener
 
-	hosts     []mesh.Host
+	dnsNames  []mesh.Name
 	workloads []*mesh.Workload
 	groups    map[string]*mesh.Group
 	groupIDs  map[member]string
@@ -262,28 +273,29 @@ type nameKey struct{ mesh, name string }
 func newBuilder(in *Objects) *builder {
 	members := len(in.Config)
 	b := &builder{
-		in:          in,
-		allMeshes:   Of[*meshv1beta2.Mesh](in),
-		allGateways: Of[*meshv1beta2.VirtualGateway](in),
-		meshOf:      make(map[mesh.Object]*meshInfo, members),
-		labels:      make(map[string]map[string]string, len(in.Namespaces)),
-		designated:  map[string]designation{},
-		names:       make(map[mesh.Object]Place, members),
-		services:    make(map[serviceKey]*Service, len(in.Services)),
-		slices:      make(map[serviceKey][]*Slice, len(in.Slices)),
-		nodes:       make(map[types.NamespacedName]*node, members),
-		nodeByName:  make(map[nameKey]*node, members),
-		routers:     make(map[types.NamespacedName]*router, members),
-		routeByName: make(map[nameKey]*router, members),
-		virtuals:    make(map[types.NamespacedName]*virtualService, members),
-		virtualOf:   make(map[nameKey]*virtualService, members),
-		groups:      make(map[string]*mesh.Group, members),
-		groupIDs:    make(map[member]string, members),
-		besideNodes: map[types.NamespacedName]bool{},
-		contested:   map[*node][]contest{},
-		calls:       map[string]int{},
-		compared:    map[string]int{},
-		issued:      map[mesh.Object]bool{},
+		in:           in,
+		allMeshes:    Of[*meshv1beta2.Mesh](in),
+		allGateways:  Of[*meshv1beta2.VirtualGateway](in),
+		meshOf:       make(map[mesh.Object]*meshInfo, members),
+		labels:       make(map[string]map[string]string, len(in.Namespaces)),
+		designated:   map[string]designation{},
+		names:        make(map[mesh.Object]Place, members),
+		services:     make(map[serviceKey]*Service, len(in.Services)),
+		slices:       make(map[serviceKey][]*Slice, len(in.Slices)),
+		nodes:        make(map[types.NamespacedName]*node, members),
+		nodeByName:   make(map[nameKey]*node, members),
+		routers:      make(map[types.NamespacedName]*router, members),
+		routeByName:  make(map[nameKey]*router, members),
+		virtuals:     make(map[types.NamespacedName]*virtualService, members),
+		virtualOf:    make(map[nameKey]*virtualService, members),
+		groups:       make(map[string]*mesh.Group, members),
+		groupIDs:     make(map[member]string, members),
+		besideNodes:  map[types.NamespacedName]bool{},
+		contested:    map[*node][]contest{},
+		calls:        map[string]int{},
+		compared:     map[string]int{},
+		issued:       map[mesh.Object]bool{},
+		tcpListeners: map[tcpKey]*mesh.Listener{},
 	}
 	for _, n := range in.Namespaces {
 		b.labels[n.Name] = n.Labels
@@ -307,7 +319,7 @@ func (b *builder) seal() *Result {
 	for _, w := range b.workloads {
 		w.Fingerprint = fingerprintWorkload(w)
 	}
-	m := &mesh.Model{Workloads: b.workloads, Hosts: b.hosts, Proxies: b.proxies, Members: b.members}
+	m := &mesh.Model{Workloads: b.workloads, Names: b.dnsNames, Proxies: b.proxies, Members: b.members}
 	for _, g := range b.groups {
 		m.Groups = append(m.Groups, g)
 	}
@@ -320,21 +332,20 @@ func (b *builder) seal() *Result {
 	}
 }
 
-// fingerprintWorkload covers the workload's own settings, its services by their fingerprints, and the settings of every
+// fingerprintWorkload covers the workload's own settings, its services and routes by their fingerprints, and the settings of every
 // destination, but no endpoints.
 func fingerprintWorkload(w *mesh.Workload) mesh.Hash {
-	parts := make([]mesh.Hash, 1, 1+2*len(w.Backends))
+	parts := make([]mesh.Hash, 1, 1+len(w.Inbound)+len(w.Outbound)+len(w.Destinations))
 	parts[0] = mesh.Fingerprint(w)
-	for _, backend := range w.Backends {
-		for _, p := range backend.Service.Ports {
-			for _, r := range p.Routes {
-				for _, t := range r.Targets {
-					if t.Destination != nil {
-						parts = append(parts, t.Destination.Fingerprint)
-					}
-				}
+	for _, list := range [][]*mesh.Listener{w.Inbound, w.Outbound} {
+		for _, l := range list {
+			if l.Routes != nil {
+				parts = append(parts, l.Routes.Fingerprint)
 			}
 		}
+	}
+	for _, d := range w.Destinations {
+		parts = append(parts, d.Fingerprint)
 	}
 	return mesh.Join(parts)
 }

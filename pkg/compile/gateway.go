@@ -20,18 +20,21 @@ type gateway struct {
 	routes []*meshv1beta2.GatewayRoute // attached ones, oldest first
 }
 
-// compileGateways decides what the proxies of each gateway do.
+// compileGateways decides what the proxies of each gateway do, in two hops: an entrance chooses the service by host and gateway route,
+// then the routes of that service choose the destination.
 func (b *builder) compileGateways() {
 	b.attachRoutes()
 	for _, g := range b.gateways {
 		w := &mesh.Workload{
 			ID: mesh.WorkloadID{Mesh: g.mesh.name, Gateway: true, Name: g.name}, Object: g.self,
-			IPPreference: g.mesh.pref, AccessLog: b.accessLog(g.self, g.object.Spec.Logging),
-			HTTP:    g.mesh.http,
-			Gateway: &mesh.Gateway{Protocol: mesh.HTTP, TrustedHops: g.mesh.trustedHops},
+			AccessLog: b.accessLog(g.self, g.object.Spec.Logging),
+			HTTP:      g.mesh.http,
 		}
-		b.gatewayListeners(g, w)
-		in := entering{b: b, g: g, w: w, policy: b.defaultPolicy(g.self, g.mesh, g.object.Spec.BackendDefaults)}
+		in := entering{b: b, g: g, w: w, listeners: b.gatewayListeners(g), policy: b.defaultPolicy(g.self, g.mesh, g.object.Spec.BackendDefaults)}
+		in.redirects = make([]*mesh.Destination, len(in.listeners))
+		for i := range in.listeners {
+			in.redirects[i] = in.redirect(i)
+		}
 		for _, r := range g.routes {
 			w.Also = append(w.Also, ID(r))
 			in.add(r)
@@ -41,24 +44,22 @@ func (b *builder) compileGateways() {
 	}
 }
 
-// gatewayListeners adds the listeners whose port is free; validate reports the others.
-func (b *builder) gatewayListeners(g *gateway, w *mesh.Workload) {
+// gatewayListeners are those whose port is free; validate reports the others.
+func (b *builder) gatewayListeners(g *gateway) []listener {
+	var out []listener
 	for i := range g.object.Spec.Listeners {
 		l := &g.object.Spec.Listeners[i]
 		port := uint32(l.PortMapping.Port)
-		if !b.isPort(g.self, listenerPath(i), l.PortMapping.Port) || b.reserved(port) || slices.ContainsFunc(w.Listeners, func(x *mesh.Listener) bool { return x.Port == port }) {
+		if !b.isPort(g.self, listenerPath(i), l.PortMapping.Port) || b.reserved(port) || slices.ContainsFunc(out, func(x listener) bool { return x.port == port }) {
 			continue
 		}
-		out := &mesh.Listener{Port: port, Protocol: mesh.Protocol(l.PortMapping.Protocol), TLS: b.gatewayTLS(g, l.TLS, listenerPath(i)+".tls")}
+		usable := listener{port: port, protocol: mesh.Protocol(l.PortMapping.Protocol), tls: b.gatewayTLS(g, l.TLS, listenerPath(i)+".tls")}
 		if p := l.ConnectionPool; p != nil {
-			out.Pool = httpPool(l.PortMapping.Protocol, p.HTTP, p.HTTP2, p.GRPC)
+			usable.pool = httpPool(l.PortMapping.Protocol, p.HTTP, p.HTTP2, p.GRPC)
 		}
-		w.Listeners = append(w.Listeners, out)
-		w.Gateway.Entrances = append(w.Gateway.Entrances, &mesh.Entrance{Port: port, Protocol: out.Protocol})
+		out = append(out, usable)
 	}
-	if len(w.Listeners) > 0 {
-		w.Gateway.Protocol = w.Listeners[0].Protocol
-	}
+	return out
 }
 
 // gatewayOf returns the id of the gateway that a pod injected as one belongs to: the one it was injected as, unless only others
@@ -91,12 +92,15 @@ type entering struct {
 	b *builder
 	g *gateway
 	w *mesh.Workload
+	// listeners are the usable ones, redirects lead from each to the second hop.
+	listeners []listener
+	redirects []*mesh.Destination
 	// policy is how the gateway encrypts; nil leaves it to the services.
 	policy *clientPolicy
-	// routes are those of each entrance, by its index.
+	// routes are those of each listener, by its index.
 	routes map[int][]hosted
-	// services by lower-case name, as Envoy compares hosts.
-	services map[string]*mesh.GatewayService
+	// services are what the routes lead to, by lower-case name, as Envoy compares hosts.
+	services map[string]*gatewayService
 	// shares are the bytes that the routes of each namespace take, see size.go.
 	shares map[string]int
 }
@@ -106,9 +110,11 @@ func hostKey(s *mesh.Service) string { return strings.ToLower(s.Name) }
 
 // hosted is a gateway route with the hosts that it is for.
 type hosted struct {
-	*mesh.GatewayRoute
+	*mesh.Route
 	host    hostPattern
 	created time.Time
+	// fingerprint covers the route and its hosts.
+	fingerprint mesh.Hash
 }
 
 // add puts one route on the entrance that it belongs to.
@@ -130,19 +136,18 @@ func (e *entering) add(r *meshv1beta2.GatewayRoute) {
 		return
 	}
 	service := e.b.secured(v.service, e.policy)
-	port, ok := e.targetPort(d, service, e.w.Listeners[i].Port)
+	port, ok := e.targetPort(d, service, e.listeners[i].port)
 	if !ok || !e.affords(d, service) || !e.use(d, service) {
 		return
 	}
-	d.route.Service, d.route.Timeout, d.route.TargetPort = service, passingTimeout(service), port
-	if d.host != (hostPattern{}) {
-		d.route.Domains = d.host.domains()
-	}
-	d.route.Fingerprint = mesh.Fingerprint(d.route)
+	d.lead(service.Name, port)
+	d.route.Targets, d.route.Timeout = only(e.redirects[i]), passingTimeout(service)
 	if e.routes == nil {
 		e.routes = map[int][]hosted{}
 	}
-	e.routes[i] = append(e.routes[i], hosted{d.route, d.host, r.CreationTimestamp.UTC()})
+	e.routes[i] = append(e.routes[i], hosted{
+		d.route, d.host, r.CreationTimestamp.UTC(), mesh.Combine(mesh.Fingerprint(d.route), d.host.exact, d.host.suffix),
+	})
 }
 
 // entranceOf returns the index of the listener that a route belongs to, or -1 after saying why there is none.
@@ -151,22 +156,22 @@ func (e *entering) entranceOf(d decodedGatewayRoute) int {
 		e.b.problem(mesh.Problem{Object: d.self, Severity: s, Reason: reason, Path: "spec." + d.field + path, Message: "no request can take the route: " + why})
 		return -1
 	}
-	list := e.w.Listeners
+	list := e.listeners
 	i := 0
 	switch {
 	case len(list) == 0:
 		return leftOut(mesh.Adjusted, meshv1beta2.ReasonAdjusted, "", fmt.Sprintf("%s has no listener", e.g.self))
 	case d.port != 0:
-		if i = slices.IndexFunc(list, func(l *mesh.Listener) bool { return l.Port == d.port }); i < 0 {
+		if i = slices.IndexFunc(list, func(l listener) bool { return l.port == d.port }); i < 0 {
 			return leftOut(mesh.Rejected, meshv1beta2.ReasonListenerMismatch, ".match.port", fmt.Sprintf("%s has no listener on port %d", e.g.self, d.port))
 		}
 	case len(list) > 1:
 		return leftOut(mesh.Rejected, meshv1beta2.ReasonListenerMismatch, ".match.port",
 			fmt.Sprintf("%s has several listeners, so match.port must say which one the route belongs to", e.g.self))
 	}
-	if l := list[i]; l.Protocol != d.protocol {
+	if l := list[i]; l.protocol != d.protocol {
 		return leftOut(mesh.Adjusted, meshv1beta2.ReasonAdjusted, "",
-			fmt.Sprintf("it is for %s, but the listener on port %d of %s speaks %s", d.protocol, l.Port, e.g.self, l.Protocol))
+			fmt.Sprintf("it is for %s, but the listener on port %d of %s speaks %s", d.protocol, l.port, e.g.self, l.protocol))
 	}
 	return i
 }
@@ -203,66 +208,56 @@ func (e *entering) targetPort(d decodedGatewayRoute, s *mesh.Service, own uint32
 // use notes that a route leads to the service. It is false when another service of the gateway stands for the same host.
 func (e *entering) use(d decodedGatewayRoute, s *mesh.Service) bool {
 	if e.services == nil {
-		e.services = map[string]*mesh.GatewayService{}
+		e.services = map[string]*gatewayService{}
 	}
 	key := hostKey(s)
 	gs := e.services[key]
 	if gs == nil {
-		gs = &mesh.GatewayService{Service: s, Routes: routesOf(s)}
+		gs = &gatewayService{Service: s}
 		e.services[key] = gs
-		e.w.Gateway.Services = append(e.w.Gateway.Services, gs)
 		e.w.Backends = append(e.w.Backends, mesh.Backend{Service: s})
 	}
 	if gs.Service != s {
 		e.b.problem(mesh.Problem{Object: d.self, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonHostnameConflict, Path: "spec." + d.field + ".action.target.virtualService",
-			Message: fmt.Sprintf("the route is not served: %s and %s both stand for host %q at %s, and an older route leads to %s", gs.Service.Object, s.Object, key, e.g.self, gs.Service.Object)})
+			Message: fmt.Sprintf("the route is not served: %s and %s both stand for host %q at %s, and an older route leads to %s", gs.Object, s.Object, key, e.g.self, gs.Object)})
 		return false
 	}
-	gs.ByHeader = gs.ByHeader || d.route.KeepHost
+	gs.byHeader = gs.byHeader || d.keepHost
 	return true
-}
-
-// routesOf merges the routes of all HTTP ports of a service.
-func routesOf(s *mesh.Service) []mesh.GatewayServiceRoute {
-	var out []mesh.GatewayServiceRoute
-	ports := 0
-	for _, p := range s.Ports {
-		if !p.Protocol.IsHTTP() {
-			continue
-		}
-		ports++
-		for _, r := range p.Routes {
-			out = append(out, mesh.GatewayServiceRoute{Port: p.Port, Route: r})
-		}
-	}
-	if ports == 1 {
-		for i := range out {
-			out[i].Port = 0
-		}
-		return out
-	}
-	slices.SortStableFunc(out, func(x, y mesh.GatewayServiceRoute) int {
-		return cmp.Or(compareRoutes(x.Route, y.Route), cmp.Compare(x.Port, y.Port))
-	})
-	return out
 }
 
 // finish puts everything in order.
 func (e *entering) finish() {
 	slices.SortFunc(e.w.Also, mesh.Object.Compare)
 	slices.SortFunc(e.w.Backends, compareBackends)
-	slices.SortFunc(e.w.Gateway.Services, func(x, y *mesh.GatewayService) int {
-		return cmp.Or(x.Service.Created.Compare(y.Service.Created), cmp.Compare(x.Service.Name, y.Service.Name))
-	})
-	for i, entrance := range e.w.Gateway.Entrances {
+	e.w.Destinations = append(reached(e.w, func(p *mesh.ServicePort) bool { return p.Protocol.IsHTTP() }), e.redirects...)
+	for i, l := range e.listeners {
 		list := e.routes[i]
 		slices.SortStableFunc(list, func(x, y hosted) int {
 			return cmp.Or(cmp.Compare(x.Priority, y.Priority), comparePaths(&x.Match, &y.Match), compareHosts(x.host, y.host),
 				compareConditions(&x.Match, &y.Match), x.created.Compare(y.created), x.Object.Compare(y.Object))
 		})
 		e.unreachable(list)
-		entrance.Hosts = gatewayHosts(list)
+		e.w.Inbound = append(e.w.Inbound, &mesh.Listener{
+			Port: l.port, Direct: true, Chains: []mesh.Chain{{Name: inboundName(l)}}, StatPrefix: inboundStats(l, len(e.listeners) > 1),
+			TLS: l.tls, Edge: &mesh.Edge{TrustedHops: e.g.mesh.trustedHops},
+			RouteConfiguration: inboundRoutes(l), Routes: e.b.entrance(list, e.redirects[i]),
+		})
 	}
+	e.secondHop()
+}
+
+// entrance returns the routes of a listener, given in matching order, all of which lead to redirect. What the services do with requests
+// does not matter to them.
+func (b *builder) entrance(list []hosted, redirect *mesh.Destination) *mesh.Routes {
+	parts := make([]mesh.Hash, 1, 1+len(list))
+	parts[0] = redirect.Fingerprint
+	for i := range list {
+		parts = append(parts, list[i].fingerprint)
+	}
+	return b.compiler.entrances.get(mesh.Join(parts), func(mesh.Hash) *mesh.Routes {
+		return (&mesh.Routes{Hosts: gatewayHosts(list), IgnorePort: true}).Seal()
+	})
 }
 
 // unreachable reports routes whose requests an earlier one takes already.
@@ -271,14 +266,14 @@ func (e *entering) unreachable(list []hosted) {
 		host  hostPattern
 		match mesh.Hash
 	}
-	first := map[request]*mesh.GatewayRoute{}
+	first := map[request]*mesh.Route{}
 	for _, r := range list {
 		k := request{r.host, mesh.Fingerprint(&r.Match)}
 		if f := first[k]; f != nil {
 			e.b.problem(mesh.Problem{Object: r.Object, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted,
 				Message: fmt.Sprintf("no request can take the route: %s matches the same requests and comes first", f.Object)})
 		} else {
-			first[k] = r.GatewayRoute
+			first[k] = r.Route
 		}
 	}
 }

@@ -3,7 +3,7 @@ package compile
 import (
 	"cmp"
 	"fmt"
-	"slices"
+	"strconv"
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
@@ -19,15 +19,39 @@ type decodedGatewayRoute struct {
 	port     uint32
 	host     hostPattern
 	target   meshv1beta2.GatewayRouteTarget
+	// keepHost leaves the request's host as it came; otherwise it becomes the service's name.
+	keepHost bool
 	// route has everything but what depends on the target.
-	route *mesh.GatewayRoute
+	route *mesh.Route
+}
+
+// The headers by which the first hop tells the second what it decided. They never leave the proxy, and what a client sends in
+// them is removed.
+const (
+	serviceHeader = "x-app-mesh-virtual-service"
+	portHeader    = "x-app-mesh-virtual-service-port"
+)
+
+var helperHeaders = []string{serviceHeader, portHeader}
+
+// lead makes the route tell the second hop that it leads to a service. port is that of a service that has several; 0 otherwise.
+func (d *decodedGatewayRoute) lead(service string, port uint32) {
+	d.route.Request.Remove = helperHeaders
+	if d.keepHost {
+		d.route.Request.Set = append(d.route.Request.Set, mesh.Header{Name: serviceHeader, Value: service})
+	} else {
+		d.route.Rewrite.Host = service
+	}
+	if port != 0 {
+		d.route.Request.Set = append(d.route.Request.Set, mesh.Header{Name: portHeader, Value: strconv.FormatUint(uint64(port), 10)})
+	}
 }
 
 // decodeGatewayRoute takes the one kind that is set apart. It is false when the route must be left out; what validate does not say
 // is reported.
 func (b *builder) decodeGatewayRoute(r *meshv1beta2.GatewayRoute) (decodedGatewayRoute, bool) {
 	d := decodedGatewayRoute{self: ID(r)}
-	d.route = &mesh.GatewayRoute{Name: meshv1beta2.EffectiveName(r), Object: d.self, Priority: priority(r.Spec.Priority)}
+	d.route = &mesh.Route{Name: meshv1beta2.EffectiveName(r), Object: d.self, Priority: priority(r.Spec.Priority), Rewrite: &mesh.Rewrite{}}
 	s := &r.Spec
 	switch http, http2, grpc := s.HTTPRoute, s.HTTP2Route, s.GRPCRoute; {
 	case http != nil && http2 == nil && grpc == nil:
@@ -61,14 +85,14 @@ func (b *builder) decodeHTTPGateway(d *decodedGatewayRoute, r *meshv1beta2.HTTPG
 	if rewrite == nil {
 		rewrite = &meshv1beta2.HTTPGatewayRouteRewrite{}
 	}
-	d.route.KeepHost = keepsHost(rewrite.Hostname)
+	d.keepHost = keepsHost(rewrite.Hostname)
 	switch {
 	case rewrite.Path != nil && rewrite.Prefix != nil:
 		return false
 	case rewrite.Path != nil:
-		d.route.Path = value(rewrite.Path.Exact)
+		d.route.Rewrite.Path = value(rewrite.Path.Exact)
 	case d.route.Match.PathKind == mesh.PathPrefix:
-		d.route.Prefix = newPrefix(d.route.Match.Path, rewrite.Prefix)
+		d.route.Rewrite.Prefix = newPrefix(d.route.Match.Path, rewrite.Prefix)
 	}
 	return true
 }
@@ -104,7 +128,7 @@ func (b *builder) decodeGRPCGateway(d *decodedGatewayRoute, r *meshv1beta2.GRPCG
 		return false
 	}
 	if r.Action.Rewrite != nil {
-		d.route.KeepHost = keepsHost(r.Action.Rewrite.Hostname)
+		d.keepHost = keepsHost(r.Action.Rewrite.Hostname)
 	}
 	return true
 }
@@ -137,9 +161,6 @@ func compareHosts(x, y hostPattern) int {
 	return cmp.Or(cmp.Compare(named(x), named(y)), cmp.Compare(len(y.suffix), len(x.suffix)))
 }
 
-// anyDomain is the domain of hosts that nothing else matches.
-const anyDomain = "*"
-
 // domains are what Envoy needs to know the hosts: a wildcard takes at least one character, so a name that is its own ending is
 // stated too.
 func (h hostPattern) domains() []string {
@@ -152,120 +173,5 @@ func (h hostPattern) domains() []string {
 		return []string{"*" + h.suffix}
 	default:
 		return []string{h.suffix, "*" + h.suffix}
-	}
-}
-
-// A route is repeated in the list of every host that it is a candidate for. All lists of a listener together hold at most
-// expansionFactor entries per route, or expansionFloor in all; beyond that, one list serves all hosts.
-const (
-	expansionFactor = 4
-	expansionFloor  = 1024
-)
-
-// gatewayHosts sorts routes, given in matching order, by host. Every host has all routes that its requests can take.
-func gatewayHosts(list []hosted) []*mesh.GatewayHost {
-	c := newCandidates(list)
-	var domains []string
-	for _, r := range list {
-		domains = append(domains, r.host.domains()...)
-	}
-	slices.SortFunc(domains, compareDomains)
-	domains = slices.Compact(domains)
-	entries := 0
-	for _, domain := range domains {
-		entries += c.count(domain)
-	}
-	if entries > max(expansionFloor, expansionFactor*len(list)) {
-		all := &mesh.GatewayHost{Domains: []string{anyDomain}, Shared: true, Routes: make([]*mesh.GatewayRoute, len(list))}
-		for i, r := range list {
-			all.Routes[i] = r.GatewayRoute
-		}
-		return []*mesh.GatewayHost{all}
-	}
-	var hosts []*mesh.GatewayHost
-	same := map[string]*mesh.GatewayHost{} // by the indexes of the routes
-	for _, domain := range domains {
-		indexes := c.of(domain)
-		key := fmt.Sprint(indexes)
-		if h := same[key]; h != nil {
-			h.Domains = append(h.Domains, domain)
-			continue
-		}
-		h := &mesh.GatewayHost{Domains: []string{domain}, Routes: make([]*mesh.GatewayRoute, len(indexes))}
-		for i, at := range indexes {
-			h.Routes[i] = list[at].GatewayRoute
-		}
-		same[key] = h
-		hosts = append(hosts, h)
-	}
-	return hosts
-}
-
-// candidates finds the routes for a domain without looking at every route.
-type candidates struct {
-	byPattern map[hostPattern][]int
-	// lengths of the endings that occur.
-	lengths []int
-}
-
-func newCandidates(list []hosted) candidates {
-	c := candidates{byPattern: map[hostPattern][]int{}}
-	for i, r := range list {
-		c.byPattern[r.host] = append(c.byPattern[r.host], i)
-		if n := len(r.host.suffix); n > 0 && !slices.Contains(c.lengths, n) {
-			c.lengths = append(c.lengths, n)
-		}
-	}
-	return c
-}
-
-// each calls f with the indexes of the routes of every pattern that has all hosts of the domain.
-func (c candidates) each(domain string, f func([]int)) {
-	f(c.byPattern[hostPattern{}])
-	if domain == anyDomain {
-		return
-	}
-	end, wild := strings.CutPrefix(domain, "*")
-	if !wild {
-		f(c.byPattern[hostPattern{exact: domain}])
-	}
-	for _, n := range c.lengths {
-		if n > len(end) {
-			continue
-		}
-		suffix := end[len(end)-n:]
-		if n == len(end) && !wild && strings.ContainsAny(suffix[:1], ".-") {
-			continue // such an ending asks for something before it
-		}
-		f(c.byPattern[hostPattern{suffix: suffix}])
-	}
-}
-
-func (c candidates) count(domain string) int {
-	n := 0
-	c.each(domain, func(indexes []int) { n += len(indexes) })
-	return n
-}
-
-// of returns the indexes of a domain's routes, in matching order.
-func (c candidates) of(domain string) []int {
-	var out []int
-	c.each(domain, func(indexes []int) { out = append(out, indexes...) })
-	slices.Sort(out)
-	return out
-}
-
-// compareDomains puts names before endings, longer endings before shorter ones.
-func compareDomains(x, y string) int {
-	wildX, wildY := x[0] == '*', y[0] == '*'
-	switch {
-	case wildX && wildY:
-		return cmp.Or(cmp.Compare(len(y), len(x)), cmp.Compare(x, y))
-	case wildX:
-		return 1
-	case wildY:
-		return -1
-	default:
-		return cmp.Compare(x, y)
 	}
 }

@@ -42,7 +42,7 @@ func (b *builder) compileHosts() {
 			continue
 		}
 		known[name] = true
-		b.hosts = append(b.hosts, mesh.Host{Name: name, Zone: zoneOf(name, namespaces), Object: v.self, Addresses: v.service.Resolved})
+		b.dnsNames = append(b.dnsNames, mesh.Name{Name: name, Zone: zoneOf(name, namespaces), Object: v.self, Addresses: v.service.Resolved})
 	}
 	for _, n := range b.nodeOrder {
 		sd := n.object.Spec.ServiceDiscovery
@@ -54,9 +54,9 @@ func (b *builder) compileHosts() {
 			continue
 		}
 		known[name] = true
-		b.hosts = append(b.hosts, mesh.Host{Name: name, Zone: zoneOf(name, namespaces), Object: n.self, Addresses: b.nodeAddresses(n)})
+		b.dnsNames = append(b.dnsNames, mesh.Name{Name: name, Zone: zoneOf(name, namespaces), Object: n.self, Addresses: b.nodeAddresses(n)})
 	}
-	slices.SortFunc(b.hosts, func(x, y mesh.Host) int { return cmp.Compare(x.Name, y.Name) })
+	slices.SortFunc(b.dnsNames, func(x, y mesh.Name) int { return cmp.Compare(x.Name, y.Name) })
 	b.reportUnresolvable()
 }
 
@@ -220,7 +220,7 @@ func (b *builder) providerIPs(v *virtualService) []string {
 func (b *builder) nodeAddresses(n *node) []string {
 	var out []string
 	for _, l := range n.listeners {
-		if d := n.destinations[l.Port]; d != nil && d.Endpoints != nil {
+		if d := n.destinations[l.port]; d != nil && d.Endpoints != nil {
 			for _, e := range d.Endpoints.List {
 				out = append(out, e.Address)
 			}
@@ -249,7 +249,7 @@ func virtualAddresses(name string) (v4, v6 netip.Addr) {
 
 // reportUnresolvable tells the owners of names in zones that the cluster's DNS knows nothing of.
 func (b *builder) reportUnresolvable() {
-	for _, h := range b.hosts {
+	for _, h := range b.dnsNames {
 		if _, found := slices.BinarySearch(b.in.Unresolvable, h.Zone); found && h.Object.Kind == "VirtualService" {
 			b.problem(mesh.Problem{Object: h.Object, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonNameNotResolvable, Path: "spec.awsName",
 				Message: fmt.Sprintf("%s does not resolve in this cluster: create a Service of that name, or forward zone %s "+

@@ -9,10 +9,10 @@ import (
 )
 
 // listener returns the usable listener on a port; nil if there is none.
-func (n *node) listener(port uint32) *mesh.Listener {
-	for _, l := range n.listeners {
-		if l.Port == port {
-			return l
+func (n *node) listener(port uint32) *listener {
+	for i := range n.listeners {
+		if n.listeners[i].port == port {
+			return &n.listeners[i]
 		}
 	}
 	return nil
@@ -21,7 +21,7 @@ func (n *node) listener(port uint32) *mesh.Listener {
 // encrypted is true when the listener on a port takes TLS.
 func (n *node) encrypted(port uint32) bool {
 	l := n.listener(port)
-	return l != nil && l.TLS != nil
+	return l != nil && l.tls != nil
 }
 
 // intercepts is true when connections to a port of p pass its proxy. The injector recorded the redirected ports; without a record they

@@ -51,7 +51,7 @@ func TestAMappedSecretServesOnlyTheNamespacesOfItsEntry(t *testing.T) {
 			for namespace, served := range map[string]bool{"bank": c.bank, "evil": c.evil} {
 				id := encrypting(o, namespace, "n-"+namespace, bankARN, "")
 				r := compiled(o)
-				s := workload(t, r, id).Listeners[0].TLS.Certificate.Secret
+				s := workload(t, r, id).Inbound[0].TLS.Certificate.Secret
 				if got := string(s.Key) == "www key"; got != served {
 					t.Errorf("%s has the key: %v, want %v", namespace, got, served)
 				}
@@ -73,7 +73,7 @@ func TestOfSeveralEntriesForANameEachNamespaceHasItsOwn(t *testing.T) {
 	}}
 	bank, evil := encrypting(o, "bank", "n", bankARN, ""), encrypting(o, "evil", "n", bankARN, "")
 	r := compiled(o)
-	x, y := workload(t, r, bank).Listeners[0].TLS.Certificate.Secret, workload(t, r, evil).Listeners[0].TLS.Certificate.Secret
+	x, y := workload(t, r, bank).Inbound[0].TLS.Certificate.Secret, workload(t, r, evil).Inbound[0].TLS.Certificate.Secret
 	if string(x.Key) != "a key" || string(y.Key) != "b key" || x.Name == y.Name {
 		t.Errorf("bank has %s with %q, evil has %s with %q", x.Name, x.Key, y.Name, y.Key)
 	}

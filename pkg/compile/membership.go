@@ -15,6 +15,8 @@ import (
 
 // meshInfo is one Mesh with its effective name. A mesh that lost its name to an older one is not usable.
 type meshInfo struct {
+	// exits are made at first use.
+	exits    *exits
 	object   *meshv1beta2.Mesh
 	name     string
 	usable   bool

@@ -25,7 +25,7 @@ type node struct {
 	// lingering pods are endpoints that an edit took away a moment ago, see grace.go.
 	lingering []*Pod
 	// listeners are the usable ones, in the order written; destinations are what callers see of them, by port.
-	listeners    []*mesh.Listener
+	listeners    []listener
 	destinations map[uint32]*mesh.Destination
 }
 
@@ -41,7 +41,7 @@ func (b *builder) compileDestinations() {
 		for i := range n.object.Spec.Listeners {
 			l := &n.object.Spec.Listeners[i]
 			port := uint32(l.PortMapping.Port)
-			if slices.ContainsFunc(n.listeners, func(x *mesh.Listener) bool { return x.Port == port }) && n.destinations[port] == nil {
+			if slices.ContainsFunc(n.listeners, func(x listener) bool { return x.port == port }) && n.destinations[port] == nil {
 				b.compileDestination(n, l)
 			}
 		}
@@ -61,12 +61,12 @@ func (b *builder) compileListener(n *node, i int) {
 	port := uint32(l.PortMapping.Port)
 	path := listenerPath(i)
 	if !b.isPort(n.self, path, l.PortMapping.Port) || b.reserved(port) ||
-		slices.ContainsFunc(n.listeners, func(x *mesh.Listener) bool { return x.Port == port }) {
+		slices.ContainsFunc(n.listeners, func(x listener) bool { return x.port == port }) {
 		return
 	}
-	n.listeners = append(n.listeners, &mesh.Listener{
-		Port: port, Protocol: mesh.Protocol(l.PortMapping.Protocol),
-		Timeout: listenerTimeout(l), Pool: listenerPool(l), TLS: b.nodeTLS(n, l, path+".tls"),
+	n.listeners = append(n.listeners, listener{
+		port: port, protocol: mesh.Protocol(l.PortMapping.Protocol),
+		timeout: listenerTimeout(l), pool: listenerPool(l), tls: b.nodeTLS(n, l, path+".tls"),
 	})
 }
 

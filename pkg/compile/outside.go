@@ -59,7 +59,7 @@ func (b *builder) findRefused(p *Pod, w *mesh.Workload) {
 	}
 	out := Refused{Pod: p, Object: w.Object}
 	for _, port := range p.Asked {
-		if slices.ContainsFunc(w.Listeners, func(l *mesh.Listener) bool { return l.Port == port && l.TLS != nil && !l.TLS.Permissive }) {
+		if slices.ContainsFunc(w.Inbound, func(l *mesh.Listener) bool { return l.Port == port && l.TLS != nil && !l.TLS.Permissive }) {
 			out.Ports = append(out.Ports, port)
 		}
 	}

@@ -202,7 +202,7 @@ func (b *builder) target(r *router, s source, t meshv1beta2.WeightedTarget, n *n
 	l := n.listeners[0]
 	switch {
 	case t.Port != nil && *t.Port != 0:
-		i := slices.IndexFunc(n.listeners, func(x *mesh.Listener) bool { return int64(x.Port) == *t.Port })
+		i := slices.IndexFunc(n.listeners, func(x listener) bool { return int64(x.port) == *t.Port })
 		if i < 0 {
 			return unusable(fmt.Sprintf("%s has no listener on port %d", n.self, *t.Port)), true
 		}
@@ -212,10 +212,10 @@ func (b *builder) target(r *router, s source, t meshv1beta2.WeightedTarget, n *n
 			Message: fmt.Sprintf("route %q is left out: %s has several listeners, so the target's port must say which one is meant", s.name, n.self)})
 		return mesh.Target{}, false
 	}
-	if l.Protocol.IsHTTP() != p.Protocol.IsHTTP() {
-		return unusable(fmt.Sprintf("the listener on port %d of %s speaks %s, the route %s", l.Port, n.self, l.Protocol, p.Protocol)), true
+	if l.protocol.IsHTTP() != p.Protocol.IsHTTP() {
+		return unusable(fmt.Sprintf("the listener on port %d of %s speaks %s, the route %s", l.port, n.self, l.protocol, p.Protocol)), true
 	}
-	d := n.destinations[l.Port]
+	d := n.destinations[l.port]
 	if d == nil {
 		return unusable(fmt.Sprintf("%s cannot be reached, see its conditions", n.self)), true
 	}

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
@@ -33,10 +34,27 @@ func (b *builder) compileServices() {
 		slices.SortFunc(s.Sources, mesh.Object.Compare)
 		s.Sources = slices.Compact(s.Sources)
 		s.Size = serviceSize(s)
-		s.Fingerprint = mesh.Fingerprint(s)
+		sealService(s)
 		v.service = s
 	}
 	b.findAlike()
+}
+
+// sealService sets the fingerprint of a service and the hosts of its ports.
+func sealService(s *mesh.Service) {
+	s.Fingerprint = mesh.Hash{}
+	s.Fingerprint = mesh.Fingerprint(s)
+	domain := strings.TrimSuffix(s.Name, ".") // as the host is looked up
+	for _, p := range s.Ports {
+		if !p.Protocol.IsHTTP() {
+			continue
+		}
+		port := strconv.FormatUint(uint64(p.Port), 10)
+		p.Host = &mesh.Host{
+			Name: hostOf(s.Name), Object: s.Object, Domains: []string{domain, domain + ":" + port}, Routes: p.Routes,
+			Fingerprint: mesh.Combine(s.Fingerprint, port),
+		}
+	}
 }
 
 // findAlike notes the meshes in which the hosts of two services may be the same to Envoy: names that differ by case only, or that
@@ -64,7 +82,10 @@ func (b *builder) provide(v *virtualService, s *mesh.Service) {
 	case p.VirtualRouter != nil:
 		l.path, l.ref, l.arn = "spec.provider.virtualRouter", p.VirtualRouter.VirtualRouterRef, p.VirtualRouter.VirtualRouterARN
 		if r := b.findRouter(l); r != nil {
-			s.Ports = r.ports
+			s.Ports = make([]*mesh.ServicePort, len(r.ports))
+			for i, p := range r.ports {
+				s.Ports[i] = &mesh.ServicePort{Port: p.Port, Protocol: p.Protocol, Routes: p.Routes}
+			}
 			s.Sources = append(append(s.Sources, r.self), r.sources...)
 		}
 	case p.VirtualNode != nil:
@@ -82,17 +103,17 @@ func (b *builder) nodePorts(v *virtualService, n *node) []*mesh.ServicePort {
 	var ports []*mesh.ServicePort
 	for _, l := range n.listeners {
 		r := &mesh.Route{Object: v.self, Match: mesh.Match{Path: "/"}}
-		if d := n.destinations[l.Port]; d != nil {
+		if d := n.destinations[l.port]; d != nil {
 			r.Targets = []mesh.Target{{Cluster: d.Cluster, Weight: 1, Destination: d}}
 		} else {
 			t := unresolved(n.mesh.name, n.name)
 			t.Weight = 1
 			r.Targets = []mesh.Target{t}
 		}
-		if l.Protocol.IsHTTP() {
+		if l.protocol.IsHTTP() {
 			r.Timeout, r.Retry = routeTimeout(nil), defaultRetry()
 		}
-		ports = append(ports, &mesh.ServicePort{Port: l.Port, Protocol: l.Protocol, Routes: []*mesh.Route{r}})
+		ports = append(ports, &mesh.ServicePort{Port: l.port, Protocol: l.protocol, Routes: []*mesh.Route{r}})
 	}
 	return ports
 }

@@ -30,98 +30,95 @@ const (
 //     known addresses takes these only, and HTTP services take what is HTTP.
 //
 // What is left is not traffic of the mesh.
-func (b *builder) sharePort(n *node, p *mesh.OutboundPort, allowAll bool) {
-	p.Inspect = allowAll && len(p.HTTP) > 0 && !slices.Contains(ownPorts, p.Port)
-	if len(p.TCP) == 1 && len(p.HTTP) == 0 {
+func (b *builder) sharePort(n *node, p *outboundPort, allowAll bool) {
+	p.inspect = allowAll && len(p.http) > 0 && !slices.Contains(ownPorts, p.number)
+	if len(p.tcp) == 1 && len(p.http) == 0 {
 		takePort(p, allowAll)
 		return
 	}
-	if len(p.TCP) > 0 {
+	if len(p.tcp) > 0 {
 		b.shareTCP(n, p)
 	}
-	if !p.Inspect {
+	if !p.inspect {
 		return
 	}
 	taken := map[string]bool{}
-	for _, t := range p.TCP {
-		unclaimed(taken, t.Addresses)
-		unclaimed(taken, t.PodAddresses)
+	for _, t := range p.tcp {
+		unclaimed(taken, t.addresses)
+		unclaimed(taken, t.podAddresses)
 	}
-	for i := range p.HTTP {
-		p.HTTP[i].Addresses = unclaimed(taken, p.HTTP[i].Service.Addresses)
+	for i := range p.http {
+		p.http[i].addresses = unclaimed(taken, p.http[i].service.Addresses)
 	}
-	for i := range p.HTTP {
-		p.HTTP[i].Addresses = append(p.HTTP[i].Addresses, unclaimed(taken, p.HTTP[i].Service.Resolved)...)
+	for i := range p.http {
+		p.http[i].addresses = append(p.http[i].addresses, unclaimed(taken, p.http[i].service.Resolved)...)
 	}
 }
 
 // takePort decides what leads to a TCP service that has a port for itself.
-func takePort(p *mesh.OutboundPort, allowAll bool) {
-	t := &p.TCP[0]
-	if allowAll && len(t.Service.Addresses) > 0 {
-		t.Addresses = unclaimed(map[string]bool{}, slices.Concat(t.Service.Addresses, t.Service.Resolved))
+func takePort(p *outboundPort, allowAll bool) {
+	t := &p.tcp[0]
+	if allowAll && len(t.service.Addresses) > 0 {
+		t.addresses = unclaimed(map[string]bool{}, slices.Concat(t.service.Addresses, t.service.Resolved))
 		return
 	}
-	t.Rest = true
-	if p.Port == httpsPort && len(t.Service.Addresses) == 0 {
-		t.ServerNames = unclaimed(map[string]bool{}, serverNames(t.Service, t.Port))
-		p.Inspect = len(t.ServerNames) > 0
+	t.rest = true
+	if p.number == httpsPort && len(t.service.Addresses) == 0 {
+		t.serverNames = unclaimed(map[string]bool{}, serverNames(t.service, t.port))
+		p.inspect = len(t.serverNames) > 0
 	}
 }
 
-// ownPorts are the outbound ports that lead back to the proxy itself. Nothing is passed on to them.
-var ownPorts = []uint32{meshv1beta2.PortInbound, meshv1beta2.PortOutbound}
-
 // shareTCP fills in what leads to each TCP service of a port; those to which nothing leads are left out with a problem.
-func (b *builder) shareTCP(n *node, p *mesh.OutboundPort) {
+func (b *builder) shareTCP(n *node, p *outboundPort) {
 	addresses, names := map[string]bool{}, map[string]bool{}
-	var unknown []*mesh.OutboundService // no address is known
+	var unknown []*outboundTCP // no address is known
 	headless := false
-	for i := range p.TCP {
-		t := &p.TCP[i]
-		t.Addresses = unclaimed(addresses, t.Service.Addresses)
-		if t.Service.Headless {
-			t.PodAddresses = unclaimed(addresses, b.podAddresses(t.Port))
+	for i := range p.tcp {
+		t := &p.tcp[i]
+		t.addresses = unclaimed(addresses, t.service.Addresses)
+		if t.service.Headless {
+			t.podAddresses = unclaimed(addresses, b.podAddresses(t.port))
 			headless = true
 		}
-		if len(t.Service.Addresses) == 0 && len(t.PodAddresses) == 0 {
+		if len(t.service.Addresses) == 0 && len(t.podAddresses) == 0 {
 			unknown = append(unknown, t)
 		}
 	}
 	// The addresses by which a name resolves may be those of another service's own name, which comes first.
-	for i := range p.TCP {
-		p.TCP[i].Addresses = append(p.TCP[i].Addresses, unclaimed(addresses, p.TCP[i].Service.Resolved)...)
+	for i := range p.tcp {
+		p.tcp[i].addresses = append(p.tcp[i].addresses, unclaimed(addresses, p.tcp[i].service.Resolved)...)
 	}
 	// A pod of a headless Service may be dialled before it is known, so what is left there cannot be told.
-	if len(unknown) == 1 && len(p.HTTP) == 0 && !headless {
-		unknown[0].Rest = true
+	if len(unknown) == 1 && len(p.http) == 0 && !headless {
+		unknown[0].rest = true
 	}
 	for _, t := range unknown {
-		if len(unknown) > 1 || len(p.HTTP) > 0 || p.Port == httpsPort {
-			t.ServerNames = unclaimed(names, serverNames(t.Service, t.Port))
+		if len(unknown) > 1 || len(p.http) > 0 || p.number == httpsPort {
+			t.serverNames = unclaimed(names, serverNames(t.service, t.port))
 		}
-		p.Inspect = p.Inspect || len(t.ServerNames) > 0
+		p.inspect = p.inspect || len(t.serverNames) > 0
 	}
 	b.reportByName(n, p)
-	var kept []mesh.OutboundService
-	for _, t := range p.TCP {
+	var kept []outboundTCP
+	for _, t := range p.tcp {
 		switch {
-		case len(t.Addresses) > 0 || len(t.PodAddresses) > 0 || len(t.ServerNames) > 0 || t.Rest:
+		case len(t.addresses) > 0 || len(t.podAddresses) > 0 || len(t.serverNames) > 0 || t.rest:
 			kept = append(kept, t)
-		case !slices.ContainsFunc(p.TCP, func(other mesh.OutboundService) bool { return meansSame(other, t) }):
+		case !slices.ContainsFunc(p.tcp, func(other outboundTCP) bool { return meansSame(other, t) }):
 			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonPortConflict, Path: "spec.backends",
 				Message: fmt.Sprintf("tcp backend %s is left out: no address and no TLS server name tells it apart from the other backends on port %d; "+
-					"use another port, or a Service of its own", t.Service.Object, p.Port)})
+					"use another port, or a Service of its own", t.service.Object, p.number)})
 		}
 	}
-	p.TCP = kept
+	p.tcp = kept
 }
 
 // meansSame is true when connections to an address of t go to other, and from there to the same targets. So two names of one Service do
 // no harm.
-func meansSame(other, t mesh.OutboundService) bool {
-	if !slices.ContainsFunc(other.Addresses, func(a string) bool {
-		return slices.Contains(t.Service.Addresses, a) || slices.Contains(t.Service.Resolved, a)
+func meansSame(other, t outboundTCP) bool {
+	if !slices.ContainsFunc(other.addresses, func(a string) bool {
+		return slices.Contains(t.service.Addresses, a) || slices.Contains(t.service.Resolved, a)
 	}) {
 		return false
 	}
@@ -131,24 +128,24 @@ func meansSame(other, t mesh.OutboundService) bool {
 		}
 		return out
 	}
-	return slices.EqualFunc(targets(other.Port), targets(t.Port), func(x, y mesh.Target) bool { return x.Cluster == y.Cluster && x.Weight == y.Weight })
+	return slices.EqualFunc(targets(other.port), targets(t.port), func(x, y mesh.Target) bool { return x.Cluster == y.Cluster && x.Weight == y.Weight })
 }
 
 // reportByName says which services of a port are found by TLS server name only, unless clients speak TLS there anyway.
-func (b *builder) reportByName(n *node, p *mesh.OutboundPort) {
-	if p.Port == httpsPort {
+func (b *builder) reportByName(n *node, p *outboundPort) {
+	if p.number == httpsPort {
 		return
 	}
 	var objects []string
-	for _, t := range p.TCP {
-		if len(t.ServerNames) > 0 && !t.Rest {
-			objects = append(objects, t.Service.Object.String())
+	for _, t := range p.tcp {
+		if len(t.serverNames) > 0 && !t.rest {
+			objects = append(objects, t.service.Object.String())
 		}
 	}
 	if len(objects) > 0 {
 		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "spec.backends",
 			Message: fmt.Sprintf("%s on shared port %d: only TLS connections that name the host reach it; use another port for others",
-				several(objects), p.Port)})
+				several(objects), p.number)})
 	}
 }
 

@@ -64,7 +64,7 @@ func serviceSize(s *mesh.Service) int {
 func gatewayRouteSize(d decodedGatewayRoute) int {
 	const empty = 300
 	r := d.route
-	return empty + len(r.Name) + matchSize(&r.Match) + len(d.host.exact) + 2*len(d.host.suffix) + len(r.Path) + len(r.Prefix)
+	return empty + len(r.Name) + matchSize(&r.Match) + len(d.host.exact) + 2*len(d.host.suffix) + len(r.Rewrite.Path) + len(r.Rewrite.Prefix)
 }
 
 // tooLarge reports what is over a bound.

@@ -44,8 +44,7 @@ func (b *builder) unaskedTLS(n *node, l *meshv1beta2.Listener, d *mesh.Destinati
 	if l.TLS == nil || l.TLS.Mode == meshv1beta2.TLSModeDisabled {
 		return nil
 	}
-	i := slices.IndexFunc(n.listeners, func(x *mesh.Listener) bool { return x.Port == d.Port })
-	if i < 0 || n.listeners[i].TLS == nil {
+	if !n.encrypted(d.Port) {
 		return nil
 	}
 	out := &mesh.ClientTLS{ServerName: serverName(d.HealthHost)}
@@ -218,8 +217,7 @@ func withDestinations(s *mesh.Service, f func(*mesh.Destination) *mesh.Destinati
 	if !changed {
 		return s
 	}
-	out.Fingerprint = mesh.Hash{}
-	out.Fingerprint = mesh.Fingerprint(&out)
+	sealService(&out)
 	return &out
 }
 
@@ -272,7 +270,7 @@ func (b *builder) profileLacks(w *mesh.Workload, p mesh.Profile) {
 			names[m.SDS] = true
 		}
 	}
-	for _, l := range w.Listeners {
+	for _, l := range w.Inbound {
 		if l.TLS != nil {
 			look(&l.TLS.Certificate)
 			if l.TLS.Clients != nil {
@@ -280,18 +278,11 @@ func (b *builder) profileLacks(w *mesh.Workload, p mesh.Profile) {
 			}
 		}
 	}
-	for _, be := range w.Backends {
-		for _, port := range be.Service.Ports {
-			for _, r := range port.Routes {
-				for _, t := range r.Targets {
-					if t.Destination == nil || t.Destination.TLS == nil {
-						continue
-					}
-					look(t.Destination.TLS.Certificate)
-					if t.Destination.TLS.Server != nil {
-						look(&t.Destination.TLS.Server.Source)
-					}
-				}
+	for _, d := range w.Destinations {
+		if d.TLS != nil {
+			look(d.TLS.Certificate)
+			if d.TLS.Server != nil {
+				look(&d.TLS.Server.Source)
 			}
 		}
 	}

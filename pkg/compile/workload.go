@@ -18,12 +18,13 @@ func (b *builder) compileWorkloads() {
 	for _, n := range b.nodeOrder {
 		w := &mesh.Workload{
 			ID: mesh.WorkloadID{Mesh: n.mesh.name, Name: n.name}, Object: n.self,
-			Listeners: n.listeners, IPPreference: n.mesh.pref,
 			Egress:    mesh.Egress{AllowAll: n.mesh.allowAll, Exempt: b.in.Settings.EgressExempt},
 			AccessLog: b.accessLog(n.self, n.object.Spec.Logging),
-			HTTP:      n.mesh.http, KeepAlive: n.mesh.keepAlive,
+			HTTP:      n.mesh.http,
 		}
 		b.compileBackends(n, w)
+		w.Destinations = reached(w, func(*mesh.ServicePort) bool { return true })
+		b.compileInbound(n, w)
 		b.compileOutbound(n, w)
 		b.workloads = append(b.workloads, w)
 	}
@@ -85,28 +86,27 @@ func compareBackends(x, y mesh.Backend) int {
 	return cmp.Or(x.Service.Created.Compare(y.Service.Created), cmp.Compare(x.Service.Name, y.Service.Name))
 }
 
-// compileOutbound sorts the ports of all backends out: which protocol a port has, and which service may use it.
-func (b *builder) compileOutbound(n *node, w *mesh.Workload) {
-	hosts := map[uint32]map[string]*mesh.Service{}
-	for _, be := range plainFirst(w.Backends) {
-		for _, sp := range be.Service.Ports {
-			p := outboundPort(w, sp.Port)
-			entry := mesh.OutboundService{Service: be.Service, Port: sp}
-			if !sp.Protocol.IsHTTP() {
-				p.TCP = append(p.TCP, entry)
-			} else if b.freeHost(n, hosts, be.Service, sp.Port) {
-				if p.HTTP == nil {
-					p.HTTP = make([]mesh.OutboundService, 0, len(w.Backends))
+// reached returns each distinct destination of the workload's services, in the order of services, ports and routes.
+func reached(w *mesh.Workload, counts func(*mesh.ServicePort) bool) []*mesh.Destination {
+	const own = 4 // what the listeners need beside
+	seen := make(map[string]bool, len(w.Backends))
+	out := make([]*mesh.Destination, 0, len(w.Backends)+own)
+	for _, be := range w.Backends {
+		for _, p := range be.Service.Ports {
+			if !counts(p) {
+				continue
+			}
+			for _, r := range p.Routes {
+				for _, t := range r.Targets {
+					if t.Destination != nil && !seen[t.Cluster] {
+						seen[t.Cluster] = true
+						out = append(out, t.Destination)
+					}
 				}
-				p.HTTP = append(p.HTTP, entry)
-				p.Protocol = broader(p.Protocol, sp.Protocol)
 			}
 		}
 	}
-	for _, p := range w.Outbound {
-		b.sharePort(n, p, w.Egress.AllowAll)
-	}
-	slices.SortFunc(w.Outbound, func(x, y *mesh.OutboundPort) int { return cmp.Compare(x.Port, y.Port) })
+	return out
 }
 
 // plainFirst puts services whose name carries a port behind all others: the name of one may be the host and port of another, to which it
@@ -122,18 +122,6 @@ func plainFirst(list []mesh.Backend) []mesh.Backend {
 		return cmp.Compare(rank(x), rank(y))
 	})
 	return out
-}
-
-// outboundPort returns the port of a number, added at first use. Workloads call few ports.
-func outboundPort(w *mesh.Workload, number uint32) *mesh.OutboundPort {
-	for _, p := range w.Outbound {
-		if p.Port == number {
-			return p
-		}
-	}
-	p := &mesh.OutboundPort{Port: number}
-	w.Outbound = append(w.Outbound, p)
-	return p
 }
 
 // freeHost claims the host names of a service on a port. Envoy refuses a route configuration in which a name, compared without

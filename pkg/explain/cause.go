@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
-	"github.com/aftermesh/aftermesh/pkg/translate"
 )
 
 // causes names the objects behind what was found in the resources.
@@ -19,37 +18,43 @@ type causes struct {
 func newCauses(w *mesh.Workload) *causes {
 	c := &causes{hosts: map[string]string{}, clusters: map[string]string{}, routes: map[[2]string]string{}, addresses: map[string][]string{}}
 	for _, b := range w.Backends {
-		c.service(b.Service)
+		c.addresses[strings.ToLower(b.Service.Name)] = append(slices.Clone(b.Service.Addresses), b.Service.Resolved...)
 	}
-	if w.Gateway == nil {
-		return c
+	for _, d := range w.Destinations {
+		c.clusters[d.Cluster] = name(d.Object)
 	}
-	for _, e := range w.Gateway.Entrances {
-		for _, h := range e.Hosts {
-			for _, r := range h.Routes {
-				c.routes[[2]string{translate.EntranceHost(h), r.Name}] = r.Object.String()
+	for _, l := range w.Inbound {
+		c.listener(l)
+	}
+	for _, l := range w.Outbound {
+		c.listener(l)
+		if l.Routes != nil {
+			for _, h := range l.Routes.Hosts {
+				c.hosts[h.Name] = name(h.Object)
 			}
 		}
-	}
-	for _, s := range w.Gateway.Services {
-		c.service(s.Service)
 	}
 	return c
 }
 
-func (c *causes) service(s *mesh.Service) {
-	name := translate.HostName(s.Name)
-	c.hosts[name], c.addresses[strings.ToLower(s.Name)] = s.Object.String(), append(slices.Clone(s.Addresses), s.Resolved...)
-	for _, p := range s.Ports {
-		for _, r := range p.Routes {
-			c.routes[[2]string{name, r.Name}] = r.Object.String()
-			for _, t := range r.Targets {
-				if t.Destination != nil {
-					c.clusters[t.Cluster] = t.Destination.Object.String()
-				}
-			}
+// listener notes the objects of routes.
+func (c *causes) listener(l *mesh.Listener) {
+	if l.Routes == nil {
+		return
+	}
+	for _, h := range l.Routes.Hosts {
+		for _, r := range h.Routes {
+			c.routes[[2]string{h.Name, r.Name}] = name(r.Object)
 		}
 	}
+}
+
+// name is empty where there is no object.
+func name(o mesh.Object) string {
+	if o == (mesh.Object{}) {
+		return ""
+	}
+	return o.String()
 }
 
 func (c *causes) host(name string) string { return c.hosts[name] }

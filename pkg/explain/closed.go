@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+
+	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
 const httpsPort = 443
@@ -52,11 +54,7 @@ func (e *explainer) callable() string {
 		return ""
 	}
 	var names []string
-	for _, p := range e.workload.Outbound {
-		for _, s := range slices.Concat(p.HTTP, p.TCP) {
-			names = append(names, fmt.Sprintf("%s:%d", s.Service.Name, p.Port))
-		}
-	}
+	e.callees(func(s *mesh.Service, port uint32) { names = append(names, fmt.Sprintf("%s:%d", s.Name, port)) })
 	slices.Sort(names)
 	names = slices.Compact(names)
 	if len(names) == 0 {
@@ -69,10 +67,31 @@ func (e *explainer) callable() string {
 	return fmt.Sprintf("; %s may call %s%s", e.workload.Object, strings.Join(names, ", "), more)
 }
 
+// callees calls f with each service that a node may call and the port on which it may.
+func (e *explainer) callees(f func(s *mesh.Service, port uint32)) {
+	services := map[mesh.Object]*mesh.Service{}
+	for _, b := range e.workload.Backends {
+		services[b.Service.Object] = b.Service
+	}
+	for _, l := range e.workload.Outbound {
+		objects := []mesh.Object{l.Object}
+		if l.Routes != nil {
+			for _, h := range l.Routes.Hosts {
+				objects = append(objects, h.Object)
+			}
+		}
+		for _, o := range objects {
+			if s := services[o]; s != nil {
+				f(s, l.Port)
+			}
+		}
+	}
+}
+
 // ports names the ports of a gateway, for a request to another one.
 func (e *explainer) ports() string {
 	var ports []string
-	for _, l := range e.workload.Listeners {
+	for _, l := range e.workload.Inbound {
 		ports = append(ports, fmt.Sprint(l.Port))
 	}
 	if len(ports) == 0 {

@@ -29,8 +29,8 @@ type Model struct {
 	Groups []*Group
 	// Proxies are the injected pods that belong to a group, sorted by ID; in standalone mode there are none.
 	Proxies []Proxy
-	// Hosts are the names that no cluster DNS knows and that the operator's own answers, sorted by name.
-	Hosts []Host
+	// Names are those that no cluster DNS knows and that the operator's own answers, sorted by name.
+	Names []Name
 	// Members maps the id of a proxy (a pod's UID, in standalone mode its node id) to the ID of its group.
 	Members map[string]string
 
@@ -57,8 +57,8 @@ func (m *Model) Dependents(o Object) []*Group {
 	return m.dependents.of[o]
 }
 
-// Host is a name that the operator's DNS server answers.
-type Host struct {
+// Name is a name that the operator's DNS server answers.
+type Name struct {
 	// Name is in lower case and has no dot at its end. Zone is the part of it for which the server is authoritative, the whole name
 	// where it stands alone.
 	Name, Zone string
@@ -124,28 +124,27 @@ func ParseWorkloadID(s string) (WorkloadID, bool) {
 
 // Workload is what stands behind one VirtualNode or VirtualGateway: pods with the same listeners and backends.
 type Workload struct {
-	ID        WorkloadID
-	Object    Object
-	Listeners []*Listener
+	ID     WorkloadID
+	Object Object
+	// Inbound take what is sent to the workload, Outbound what its own applications send, in the order in which they were written or
+	// by port. The front-end decides all their names.
+	Inbound, Outbound []*Listener
+	// Inspector is the address of a socket in the pod at which its proxies look at the first bytes of connections; see Chain. It is
+	// empty where no listener needs it.
+	Inspector string
+	// Destinations are what its proxies have clusters for: those of all targets of its listeners and of all that its backends lead to,
+	// in the order of first use; no cluster twice.
+	Destinations []*Destination `hash:"-"`
 	// Backends are the services its proxies may call, sorted by name; no service twice.
 	Backends []Backend
-	// Outbound says what happens on each port that its applications dial, sorted by port.
-	Outbound []*OutboundPort
-	// Gateway is set for the proxies of a VirtualGateway, which have no applications.
-	Gateway *Gateway
-	Egress  Egress
+	Egress   Egress
 	// AccessLog is nil when no log is written.
 	AccessLog *AccessLog
-	// IPPreference of its mesh; empty when none is in force.
-	IPPreference IPPreference
-	// HTTP is how its proxies speak HTTP on every listener and to the application.
+	// HTTP is how its proxies speak HTTP on every listener.
 	HTTP HTTPOptions
-	// KeepAlive is for connections that pass the proxy to where they wanted to go; nil leaves probes out. Destinations have
-	// their own.
-	KeepAlive *KeepAlive
 	// Also are the objects beside its services' that took part in choosing its backends: backend groups, gateway routes.
 	Also []Object `hash:"-"`
-	// Fingerprint covers everything of the workload, its services and destinations but no endpoints.
+	// Fingerprint covers everything of the workload, its routes, services and destinations but no endpoints.
 	Fingerprint Hash `hash:"-"`
 }
 
@@ -189,17 +188,6 @@ type Egress struct {
 	Exempt []string
 }
 
-// Listener is one port that a workload serves.
-type Listener struct {
-	Port     uint32
-	Protocol Protocol
-	Timeout  Timeout
-	// Pool bounds what the proxy sends to its own application.
-	Pool Pool
-	// TLS is nil for clear text.
-	TLS *ServerTLS
-}
-
 // Timeout bounds requests. A nil member means that nothing was said; zero switches the limit off.
 type Timeout struct {
 	PerRequest, Idle *time.Duration
@@ -223,34 +211,6 @@ type LogField struct{ Key, Value string }
 // Backend is a service that a workload may call.
 type Backend struct {
 	Service *Service
-}
-
-// OutboundPort is one port that applications dial and everything that may be meant by it. The address of a connection decides first,
-// then its TLS server name, then whether it speaks HTTP; the entry with Rest takes what is left. What nobody takes is no traffic of
-// the mesh: it passes to where it wanted to go, or is closed.
-type OutboundPort struct {
-	Port uint32
-	// Protocol of the HTTP family that names the route configuration; empty when no HTTP service is on this port.
-	Protocol Protocol
-	HTTP     []OutboundService
-	TCP      []OutboundService
-	// Inspect is true where the first bytes of a connection to an unknown address decide: a TLS server name, or whether it is HTTP.
-	Inspect bool
-}
-
-// OutboundService is one service on an outbound port.
-type OutboundService struct {
-	Service *Service
-	// Port is the service's port of that number; the service's fingerprint covers it.
-	Port *ServicePort `hash:"-"`
-	// Addresses lead to the service. They belong together and change rarely. HTTP entries have them on inspected ports only.
-	Addresses []string
-	// PodAddresses lead to the service too. They come and go one by one.
-	PodAddresses []string
-	// ServerNames lead TLS connections to unknown addresses to the service.
-	ServerNames []string
-	// Rest is true for the one TCP entry that takes connections to unknown addresses. On an inspected port it takes no TLS.
-	Rest bool
 }
 
 // Service is a name that clients call, with the ports it answers on. A service without a provider has none.
@@ -282,141 +242,6 @@ type ServicePort struct {
 	Protocol Protocol
 	// Routes are in the order in which they are tried. Empty means that every request gets a 404.
 	Routes []*Route
-}
-
-// Route sends the requests that Match describes to Targets.
-type Route struct {
-	Name     string
-	Object   Object
-	Priority int
-	Match    Match
-	Targets  []Target
-	Timeout  Timeout
-	// Retry is nil for TCP only; HTTP routes always have a policy, App Mesh's default one when the user gave none.
-	Retry *Retry
-}
-
-// Target is one share of a route. A target that did not resolve has no Destination; its share answers 503.
-type Target struct {
-	// Cluster is the name of the Envoy cluster, defined or not.
-	Cluster string
-	Weight  uint32
-	// Destination is nil when the target did not resolve. It is not part of the route's fingerprint: the name is.
-	Destination *Destination `hash:"-"`
-}
-
-// PathKind says how Match.Path is compared.
-type PathKind int
-
-// The ways to compare a path.
-const (
-	PathPrefix PathKind = iota
-	PathExact
-	PathRegex
-)
-
-// Match describes requests; all given criteria must hold. The zero value with PathPrefix "/" matches every request.
-type Match struct {
-	PathKind PathKind
-	Path     string
-	Headers  []ValueMatch
-	Queries  []ValueMatch
-}
-
-// MatchKind says how a header or query parameter is compared.
-type MatchKind int
-
-// The ways to compare a value.
-const (
-	Present MatchKind = iota
-	Exact
-	Prefix
-	Suffix
-	Regex
-	Range
-)
-
-// ValueMatch compares one header, metadata key or query parameter.
-type ValueMatch struct {
-	Name  string
-	Kind  MatchKind
-	Value string
-	// Start and End bound an integer, half open: Start <= value < End.
-	Start, End int64
-	Invert     bool
-}
-
-// Retry is a retry policy in Envoy's terms, which are the only ones that cover App Mesh's events exactly.
-type Retry struct {
-	// On lists Envoy's retry_on tokens in their canonical order; empty means that nothing is retried.
-	On          []string
-	StatusCodes []uint32
-	Max         uint32
-	// PerTry bounds each attempt including the first; nil means no bound.
-	PerTry *time.Duration
-}
-
-// Destination is one port of a workload, or of a host outside, as its callers see it.
-type Destination struct {
-	// Cluster is the name of the Envoy cluster.
-	Cluster  string
-	Object   Object
-	Port     uint32
-	Protocol Protocol
-	// Endpoints is set when the addresses are known here; otherwise DNS is.
-	Endpoints *Endpoints `hash:"-"`
-	DNS       *DNS
-	Health    *HealthCheck
-	Outlier   *Outlier
-	// HealthHost is the host header of health checks.
-	HealthHost string
-	// IPPreference of the mesh.
-	IPPreference IPPreference
-	// TLS is nil for clear text. Plain excepts the endpoints that are marked so.
-	TLS   *ClientTLS
-	Plain bool
-	// HTTP is how callers speak HTTP to it, KeepAlive how their silent connections are probed; nil leaves probes out.
-	HTTP      HTTPOptions
-	KeepAlive *KeepAlive
-	// Fingerprint covers everything but the endpoints.
-	Fingerprint Hash `hash:"-"`
-}
-
-// DNS leaves resolution to Envoy.
-type DNS struct {
-	Host string
-	Port uint32
-	// All uses every address as an endpoint; otherwise one address at a time is used.
-	All bool
-}
-
-// Endpoints are the ready addresses of a destination, sorted. Empty means that nobody answers: 503.
-type Endpoints struct {
-	List        []Endpoint
-	Fingerprint Hash `hash:"-"`
-}
-
-// Endpoint is one address with its port. Zone is empty when the node's zone is unknown.
-type Endpoint struct {
-	Address string
-	Port    uint32
-	Zone    string
-	// Plain is true where TLS would not reach the proxy of the pod; Destination says whether callers use clear text then.
-	Plain bool
-}
-
-// HealthCheck is an active check that callers run. Protocol TCP only connects.
-type HealthCheck struct {
-	Protocol           Protocol
-	Path               string
-	Port               uint32
-	Interval, Timeout  time.Duration
-	Healthy, Unhealthy uint32
-}
-
-// Outlier ejects hosts that fail.
-type Outlier struct {
-	MaxServerErrors        uint32
-	Interval, BaseEjection time.Duration
-	MaxEjectionPercent     uint32
+	// Host is what the requests of callers meet, the same for all of them; nil for TCP. The service's fingerprint covers it.
+	Host *Host `hash:"-"`
 }

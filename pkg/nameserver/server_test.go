@@ -17,8 +17,8 @@ import (
 
 const zone = "mesh.pvt.aws.local"
 
-func table(more ...mesh.Host) *nameserver.Table {
-	return nameserver.NewTable(append([]mesh.Host{
+func table(more ...mesh.Name) *nameserver.Table {
+	return nameserver.NewTable(append([]mesh.Name{
 		{Name: "color." + zone, Zone: zone, Addresses: []string{"10.1.0.5", "fd00::5"}},
 		{Name: "a.deep." + zone, Zone: zone, Addresses: []string{"240.1.2.3"}},
 		{Name: "nobody." + zone, Zone: zone},
@@ -162,7 +162,7 @@ func TestANewNameIsKnownAtOnce(t *testing.T) {
 	if got := said(ask(t, "udp", address, "new."+zone, dns.TypeA)); !strings.HasPrefix(got, "NXDOMAIN") {
 		t.Fatal(got)
 	}
-	current.Store(table(mesh.Host{Name: "new." + zone, Zone: zone, Addresses: []string{"242.0.0.1"}}))
+	current.Store(table(mesh.Name{Name: "new." + zone, Zone: zone, Addresses: []string{"242.0.0.1"}}))
 	if got := said(ask(t, "udp", address, "new."+zone, dns.TypeA)); got != "NOERROR aa 242.0.0.1" {
 		t.Error(got)
 	}
@@ -171,7 +171,7 @@ func TestANewNameIsKnownAtOnce(t *testing.T) {
 // The largest answer there is fits in the smallest packet that a client may take.
 func TestAnswersAreSmall(t *testing.T) {
 	address, current := server(t)
-	many := mesh.Host{Name: "many." + zone, Zone: zone}
+	many := mesh.Name{Name: "many." + zone, Zone: zone}
 	for _, last := range "abcdefgh" {
 		many.Addresses = append(many.Addresses, "fd00::"+string(last)[:1])
 	}

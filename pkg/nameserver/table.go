@@ -26,7 +26,7 @@ type Table struct {
 }
 
 // NewTable returns the table of the given hosts. server is the name under which the server itself is known.
-func NewTable(hosts []mesh.Host, server string) *Table {
+func NewTable(hosts []mesh.Name, server string) *Table {
 	t := &Table{server: dns.Fqdn(server), zones: map[string]bool{}, hosts: map[string][]netip.Addr{}, between: map[string]bool{}}
 	for _, h := range hosts {
 		name, zone := dns.Fqdn(h.Name), dns.Fqdn(h.Zone)
@@ -52,7 +52,7 @@ func parent(name string) string {
 }
 
 // Zones returns the zones of the hosts, each with its hosts' first name, which stands for all of them.
-func Zones(hosts []mesh.Host) map[string]string {
+func Zones(hosts []mesh.Name) map[string]string {
 	out := map[string]string{}
 	for _, h := range hosts {
 		if _, known := out[h.Zone]; !known && len(h.Addresses) > 0 {

@@ -38,7 +38,7 @@ const (
 	healthJitterPercent = 10
 )
 
-// upstream is a backend cluster and, if its endpoints come over EDS, the name under which it asks for them.
+// upstream is a cluster and, if its endpoints come over EDS, the name under which it asks for them.
 type upstream struct {
 	cluster *xds.Resource
 	service string
@@ -46,12 +46,19 @@ type upstream struct {
 	fault Fault
 }
 
-// upstreamCluster returns the cluster through which callers reach d. socket says whether they have a provider of secrets of their own.
-func upstreamCluster(d *mesh.Destination, socket bool) (upstream, error) {
+// proxyFacts keeps the part of a profile that the cluster of a destination depends on.
+func proxyFacts(d *mesh.Destination, p mesh.Profile) (out mesh.Profile) {
+	out.SDS = d.TLS != nil && p.SDS
+	out.IPv4 = d.Local != nil && d.Local.Address == "" && p.IPv4
+	return out
+}
+
+// upstreamCluster returns the cluster through which proxies reach d.
+func upstreamCluster(d *mesh.Destination, facts mesh.Profile) (upstream, error) {
 	c := &clusterv3.Cluster{
 		Name:            d.Cluster,
-		ConnectTimeout:  durationpb.New(upstreamConnectTimeout),
-		CircuitBreakers: breakers(mesh.Pool{}),
+		ConnectTimeout:  durationpb.New(connectTimeout(d)),
+		CircuitBreakers: breakers(d.Pool),
 		HealthChecks:    healthChecks(d),
 	}
 	if d.Outlier != nil {
@@ -61,11 +68,11 @@ func upstreamCluster(d *mesh.Destination, socket bool) (upstream, error) {
 		c.IgnoreHealthOnHostRemoval = true
 	}
 	setKeepAlive(c, d.KeepAlive)
-	if err := setHTTP(c, d.Protocol, d.HTTP, toPeers); err != nil {
+	if err := setHTTP(c, d.Protocol, d.HTTP, connectionsTo(d)); err != nil {
 		return upstream{}, err
 	}
 	if d.TLS != nil {
-		s, err := upstreamTLS(d.TLS, d.Protocol, socket)
+		s, err := upstreamTLS(d.TLS, d.Protocol, facts.SDS)
 		if err != nil {
 			return upstream{}, err
 		}
@@ -76,17 +83,55 @@ func upstreamCluster(d *mesh.Destination, socket bool) (upstream, error) {
 			}
 		}
 	}
-	if d.DNS != nil {
-		setDNS(c, d)
-		r, err := xds.NewResource(c.Name, c)
-		return upstream{cluster: r}, err
-	}
-	service, err := setEDS(c)
+	service, err := setAddresses(c, d, facts)
 	if err != nil {
 		return upstream{}, err
 	}
 	r, err := xds.NewResource(c.Name, c)
 	return upstream{cluster: r, service: service}, err
+}
+
+// connectTimeout is how long a connection may take to come about.
+func connectTimeout(d *mesh.Destination) time.Duration {
+	switch {
+	case d.Inspector != "":
+		return ownConnectTimeout
+	case d.Endpoints != nil || d.DNS != nil || d.Original:
+		return upstreamConnectTimeout
+	default:
+		return localConnectTimeout
+	}
+}
+
+// setAddresses makes c take its addresses from where d says, and returns the name under which it asks for endpoints, if it does.
+func setAddresses(c *clusterv3.Cluster, d *mesh.Destination, facts mesh.Profile) (service string, err error) {
+	switch {
+	case d.DNS != nil:
+		setDNS(c, d)
+	case d.Endpoints != nil:
+		return setEDS(c)
+	case d.Original:
+		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST}
+		c.LbPolicy = clusterv3.Cluster_CLUSTER_PROVIDED
+	case d.Inspector != "":
+		return "", setPipe(c, d.Inspector)
+	case d.Local != nil:
+		at := mesh.Endpoint{Address: d.Local.Address, Port: d.Local.Port}
+		if at.Address == "" {
+			at.Address = loopback(facts.IPv4)
+		}
+		setFixed(c, at)
+	default:
+		setFixed(c)
+	}
+	return "", nil
+}
+
+func loopback(ipv4 bool) string {
+	if ipv4 {
+		return "127.0.0.1"
+	}
+	return "::1"
 }
 
 // setEDS makes c take its endpoints over ADS and returns the name it asks for. The name ends with a hash of the rest of the
@@ -138,75 +183,36 @@ func dnsFamily(p mesh.IPPreference) clusterv3.Cluster_DnsLookupFamily {
 	}
 }
 
-// closedTo returns a cluster without addresses: every connection to it fails.
-func closedTo(name string) (*xds.Resource, error) {
-	return xds.NewResource(name, fixedCluster(name, mesh.Pool{}))
+// setFixed gives c the addresses; without any, every connection to it fails.
+func setFixed(c *clusterv3.Cluster, addresses ...mesh.Endpoint) {
+	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
+	c.LoadAssignment = assignment(c.Name, addresses, 0)
 }
 
-// loopbackCluster returns the cluster of what listens in the pod itself: its application, or the second hop of a gateway.
-func loopbackCluster(name string, p mesh.Protocol, pool mesh.Pool, o mesh.HTTPOptions, use connections, at mesh.Endpoint) (*xds.Resource, error) {
-	c := fixedCluster(name, pool, at)
-	if err := setHTTP(c, p, o, use); err != nil {
-		return nil, err
-	}
-	return xds.NewResource(name, c)
-}
-
-// fixedCluster returns a cluster with the given addresses, unbounded unless pool says otherwise.
-func fixedCluster(name string, pool mesh.Pool, addresses ...mesh.Endpoint) *clusterv3.Cluster {
-	return &clusterv3.Cluster{
-		Name:                 name,
-		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-		ConnectTimeout:       durationpb.New(localConnectTimeout),
-		CircuitBreakers:      breakers(pool),
-		LoadAssignment:       assignment(name, addresses, 0),
-	}
-}
-
-// passThrough returns a cluster that connects to where the connection wanted to go.
-func passThrough(name string, k *mesh.KeepAlive, o mesh.HTTPOptions) (*xds.Resource, error) {
-	c := &clusterv3.Cluster{
-		Name:                 name,
-		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST},
-		LbPolicy:             clusterv3.Cluster_CLUSTER_PROVIDED,
-		ConnectTimeout:       durationpb.New(upstreamConnectTimeout),
-		CircuitBreakers:      breakers(mesh.Pool{}),
-	}
-	setKeepAlive(c, k)
-	if err := setHTTP(c, mesh.HTTP, o, toPeers); err != nil {
-		return nil, err
-	}
-	return xds.NewResource(name, c)
-}
-
-// pipeCluster returns a cluster that leads to a listener of the proxy itself and tells it the addresses of each connection.
-func pipeCluster(name, path string) (*xds.Resource, error) {
+// setPipe makes c lead to a listener of the proxy itself and tell it the addresses of each connection.
+func setPipe(c *clusterv3.Cluster, path string) error {
 	raw, err := clearText()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	typed, err := pack(&proxyprotocolv3.ProxyProtocolUpstreamTransport{
 		Config:          &corev3.ProxyProtocolConfig{Version: corev3.ProxyProtocolConfig_V2},
 		TransportSocket: raw,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return xds.NewResource(name, &clusterv3.Cluster{
-		Name:                 name,
-		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-		ConnectTimeout:       durationpb.New(ownConnectTimeout),
-		CircuitBreakers:      breakers(mesh.Pool{}),
-		TransportSocket: &corev3.TransportSocket{
-			Name:       "envoy.transport_sockets.upstream_proxy_protocol",
-			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed},
-		},
-		LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{{
-			LbEndpoints: []*endpointv3.LbEndpoint{{
-				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: pipeAddress(path)}},
-			}},
-		}}},
-	})
+	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
+	c.TransportSocket = &corev3.TransportSocket{
+		Name:       "envoy.transport_sockets.upstream_proxy_protocol",
+		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed},
+	}
+	c.LoadAssignment = &endpointv3.ClusterLoadAssignment{ClusterName: c.Name, Endpoints: []*endpointv3.LocalityLbEndpoints{{
+		LbEndpoints: []*endpointv3.LbEndpoint{{
+			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: pipeAddress(path)}},
+		}},
+	}}}
+	return nil
 }
 
 func pipeAddress(path string) *corev3.Address {

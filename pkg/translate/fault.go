@@ -51,29 +51,6 @@ func validate(m proto.Message) error {
 	return nil
 }
 
-// routeList collects the routes of one virtual host, without those that Envoy would refuse.
-type routeList struct {
-	routes []*routev3.Route
-	needs  []string
-	faults []Fault
-}
-
-func (l *routeList) add(o mesh.Object, r *routev3.Route, needs []string, err error) {
-	if err == nil {
-		err = validate(r)
-	}
-	if err != nil {
-		l.faults = append(l.faults, newFault(o, "route "+r.GetName(), err))
-		return
-	}
-	l.routes, l.needs = append(l.routes, r), append(l.needs, needs...)
-}
-
-// join adds what another list holds.
-func (l *routeList) join(m routeList) {
-	l.routes, l.needs, l.faults = append(l.routes, m.routes...), append(l.needs, m.needs...), append(l.faults, m.faults...)
-}
-
 // hostList collects the virtual hosts of one route configuration. Envoy refuses all of it when a name or a domain, compared without
 // case, occurs twice; of two such hosts the first one stays.
 type hostList struct {
@@ -88,23 +65,28 @@ func newHostList(rc *routev3.RouteConfiguration) *hostList {
 	return &hostList{rc: rc, names: map[string]bool{}, domains: map[string]bool{}}
 }
 
-// reserve takes a host of our own, before any of a user. It stands behind all of them.
-func (l *hostList) reserve(h *routev3.VirtualHost, needs ...string) {
-	if err := l.claim(h); err != nil {
-		l.faults = append(l.faults, newFault(mesh.Object{}, "virtual host "+h.Name, err))
-		return
+// reserve takes a host of the front-end itself, before any of a user. It stands behind all of them.
+func (l *hostList) reserve(h *hostLeaf) {
+	if l.take(mesh.Object{}, h) {
+		l.reserved = append(l.reserved, h.host)
 	}
-	l.reserved, l.needs = append(l.reserved, h), append(l.needs, needs...)
 }
 
-// add adds a host that has the given routes already, as a part of object o.
-func (l *hostList) add(o mesh.Object, h *routev3.VirtualHost, routes routeList) {
-	l.faults = append(l.faults, routes.faults...)
-	if err := l.claim(h); err != nil {
-		l.faults = append(l.faults, newFault(o, "virtual host "+h.Name, err))
-		return
+// add adds a host that object o brought.
+func (l *hostList) add(o mesh.Object, h *hostLeaf) {
+	if l.take(o, h) {
+		l.rc.VirtualHosts = append(l.rc.VirtualHosts, h.host)
 	}
-	l.rc.VirtualHosts, l.needs = append(l.rc.VirtualHosts, h), append(l.needs, routes.needs...)
+}
+
+func (l *hostList) take(o mesh.Object, h *hostLeaf) bool {
+	l.faults = append(l.faults, h.faults...)
+	if err := l.claim(h.host); err != nil {
+		l.faults = append(l.faults, newFault(o, "virtual host "+h.host.Name, err))
+		return false
+	}
+	l.needs = append(l.needs, h.needs...)
+	return true
 }
 
 // claim takes the name and the domains of a host, or says why it cannot.

@@ -12,50 +12,50 @@ import (
 )
 
 // service is one that Envoy takes, on port 80.
-func service(name string) *mesh.Service {
+func service(name string) *mesh.Host {
 	o := mesh.Object{Kind: "VirtualService", Namespace: "ns", Name: name}
 	d := &mesh.Destination{Cluster: "cds_egress_m_" + name + "_http_80", Object: o, Port: 80, Protocol: mesh.HTTP, Endpoints: &mesh.Endpoints{}}
-	d.Fingerprint = mesh.Fingerprint(d)
-	return &mesh.Service{Name: name, Object: o, Ports: []*mesh.ServicePort{{Port: 80, Protocol: mesh.HTTP, Routes: []*mesh.Route{{
+	return &mesh.Host{Name: name, Object: o, Domains: []string{name, name + ":80"}, Routes: []*mesh.Route{{
 		Object: o, Match: mesh.Match{Path: "/"}, Targets: []mesh.Target{{Cluster: d.Cluster, Weight: 1, Destination: d}}, Retry: &mesh.Retry{},
-	}}}}}
+	}}}
+}
+
+// model is one workload with the listeners.
+func model(inbound, outbound []*mesh.Listener) *mesh.Model {
+	w := &mesh.Workload{
+		ID: mesh.WorkloadID{Mesh: "m", Name: "caller"}, Object: mesh.Object{Kind: "VirtualNode", Namespace: "ns", Name: "caller"},
+		Inbound: inbound, Outbound: outbound,
+	}
+	for _, l := range append(inbound, outbound...) {
+		for _, h := range l.Routes.Hosts {
+			for _, t := range h.Routes[0].Targets {
+				t.Destination.Fingerprint = mesh.Fingerprint(t.Destination)
+				w.Destinations = append(w.Destinations, t.Destination)
+			}
+			h.Fingerprint = mesh.Fingerprint(h)
+		}
+		l.Routes.Seal()
+	}
+	w.Fingerprint = mesh.Fingerprint(w)
+	return &mesh.Model{Workloads: []*mesh.Workload{w}, Groups: []*mesh.Group{{ID: "g", Workload: w, Profile: mesh.Profile{IPv4: true}}}}
 }
 
 // caller is a workload that calls the services.
-func caller(services ...*mesh.Service) *mesh.Model {
-	w := &mesh.Workload{ID: mesh.WorkloadID{Mesh: "m", Name: "caller"}, Object: mesh.Object{Kind: "VirtualNode", Namespace: "ns", Name: "caller"}, Egress: mesh.Egress{AllowAll: true}}
-	out := &mesh.OutboundPort{Port: 80, Protocol: mesh.HTTP}
-	for _, s := range services {
-		s.Fingerprint = mesh.Fingerprint(s)
-		w.Backends = append(w.Backends, mesh.Backend{Service: s})
-		out.HTTP = append(out.HTTP, mesh.OutboundService{Service: s, Port: s.Ports[0]})
-	}
-	w.Outbound = []*mesh.OutboundPort{out}
-	w.Fingerprint = mesh.Fingerprint(w)
-	return &mesh.Model{Workloads: []*mesh.Workload{w}, Groups: []*mesh.Group{{ID: "g", Workload: w, Profile: mesh.Profile{IPv4: true}}}}
+func caller(services ...*mesh.Host) *mesh.Model {
+	return model(nil, []*mesh.Listener{{
+		Port: 80, StatPrefix: "egress", Chains: []mesh.Chain{{Name: "egress"}}, RouteConfiguration: outgoing, Routes: &mesh.Routes{Hosts: services},
+	}})
 }
 
-// door is a gateway that leads every service's name to the service.
-func door(services ...*mesh.Service) *mesh.Model {
-	w := &mesh.Workload{
-		ID: mesh.WorkloadID{Mesh: "m", Gateway: true, Name: "door"}, Object: mesh.Object{Kind: "VirtualGateway", Namespace: "ns", Name: "door"},
-		Listeners: []*mesh.Listener{{Port: 8080, Protocol: mesh.HTTP}}, Gateway: &mesh.Gateway{Protocol: mesh.HTTP, Entrances: []*mesh.Entrance{{Port: 8080, Protocol: mesh.HTTP}}},
-	}
-	for _, s := range services {
-		s.Fingerprint = mesh.Fingerprint(s)
-		w.Backends = append(w.Backends, mesh.Backend{Service: s})
-		gs := &mesh.GatewayService{Service: s}
-		for _, r := range s.Ports[0].Routes {
-			gs.Routes = append(gs.Routes, mesh.GatewayServiceRoute{Route: r})
-		}
-		w.Gateway.Services = append(w.Gateway.Services, gs)
-		w.Gateway.Entrances[0].Hosts = append(w.Gateway.Entrances[0].Hosts, &mesh.GatewayHost{Domains: []string{s.Name}, Routes: []*mesh.GatewayRoute{{
-			Name: s.Name, Object: s.Object, Match: s.Ports[0].Routes[0].Match, Service: s,
-		}}})
-	}
-	w.Fingerprint = mesh.Fingerprint(w)
-	return &mesh.Model{Workloads: []*mesh.Workload{w}, Groups: []*mesh.Group{{ID: "g", Workload: w, Profile: mesh.Profile{IPv4: true}}}}
+// edge is a workload that leads requests from outside to the services.
+func edge(services ...*mesh.Host) *mesh.Model {
+	return model([]*mesh.Listener{{
+		Port: 8080, Direct: true, StatPrefix: "ingress", Chains: []mesh.Chain{{Name: "ingress"}}, Edge: &mesh.Edge{},
+		RouteConfiguration: incoming, Routes: &mesh.Routes{Hosts: services, IgnorePort: true},
+	}}, nil)
 }
+
+const outgoing, incoming = "outgoing", "incoming"
 
 func hosts(t *testing.T, set *xds.Set, name string) []string {
 	t.Helper()
@@ -80,32 +80,29 @@ func hosts(t *testing.T, set *xds.Set, name string) []string {
 func TestTheCulpritAloneIsLeftOut(t *testing.T) {
 	for _, c := range []struct {
 		what  string
-		spoil func(*mesh.Service)
+		spoil func(*mesh.Host)
 	}{
-		{"a name that no header can hold", func(s *mesh.Service) { s.Name = "bad\nname" }},
-		{"the name of another service", func(s *mesh.Service) { s.Name = "GOOD" }},
-		{"the name and port of another service", func(s *mesh.Service) { s.Name = "good:80" }},
-		{"a route by a header without a name", func(s *mesh.Service) {
-			s.Ports[0].Routes[0].Match.Headers = []mesh.ValueMatch{{Kind: mesh.Exact, Value: "x"}}
+		{"a name that no header can hold", func(h *mesh.Host) { h.Name, h.Domains = "bad\nname", []string{"bad\nname"} }},
+		{"the name of another service", func(h *mesh.Host) { h.Name, h.Domains = "GOOD", []string{"GOOD"} }},
+		{"the name and port of another service", func(h *mesh.Host) { h.Name, h.Domains = "good:80", []string{"good:80"} }},
+		{"a route by a header without a name", func(h *mesh.Host) {
+			h.Routes[0].Match.Headers = []mesh.ValueMatch{{Kind: mesh.Exact, Value: "x"}}
 		}},
-		{"a cluster that Envoy refuses", func(s *mesh.Service) {
-			d := s.Ports[0].Routes[0].Targets[0].Destination
+		{"a cluster that Envoy refuses", func(h *mesh.Host) {
+			d := h.Routes[0].Targets[0].Destination
 			d.Outlier = &mesh.Outlier{MaxEjectionPercent: 1000}
-			d.Fingerprint = mesh.Hash{}
-			d.Fingerprint = mesh.Fingerprint(d)
 		}},
-		{"an endpoint that is no address", func(s *mesh.Service) {
-			s.Ports[0].Routes[0].Targets[0].Destination.Endpoints = &mesh.Endpoints{List: []mesh.Endpoint{{Address: "no address", Port: 80}}}
+		{"an endpoint that is no address", func(h *mesh.Host) {
+			h.Routes[0].Targets[0].Destination.Endpoints = &mesh.Endpoints{List: []mesh.Endpoint{{Address: "no address", Port: 80}}}
 		}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			bad := service("bad")
 			c.spoil(bad)
 			culprit := bad.Object
-			for name, m := range map[string]*mesh.Model{"rds_egress_http_80": caller(service("good"), bad, service("after")), "rds_ingress_http_8080": door(service("good"), bad, service("after"))} {
-				if name == "rds_ingress_http_8080" && bad.Name == "good:80" {
-					continue // that is no other host's domain at a gateway
-				}
+			for name, m := range map[string]*mesh.Model{
+				outgoing: caller(service("good"), bad, service("after")), incoming: edge(service("good"), bad, service("after")),
+			} {
 				var tr Translator
 				sets, faults, failed := tr.Translate(m)
 				if len(failed) > 0 {
@@ -136,9 +133,11 @@ func TestAChainThatTakesAnothersConnectionsIsLeftOut(t *testing.T) {
 	m := caller(service("good"))
 	w := m.Workloads[0]
 	for _, name := range []string{"one", "two"} {
-		s := service(name)
-		s.Ports[0].Protocol = mesh.TCP
-		w.Outbound[0].TCP = append(w.Outbound[0].TCP, mesh.OutboundService{Service: s, Port: s.Ports[0], Addresses: []string{"10.0.0.1"}})
+		h := service(name)
+		w.Destinations = append(w.Destinations, h.Routes[0].Targets[0].Destination)
+		w.Outbound = append(w.Outbound, &mesh.Listener{
+			Port: 80, Object: h.Object, StatPrefix: "egress", Targets: h.Routes[0].Targets, Chains: []mesh.Chain{{Name: name, Addresses: []string{"10.0.0.1"}}},
+		})
 	}
 	w.Fingerprint = mesh.Fingerprint(w)
 	var tr Translator
@@ -146,11 +145,11 @@ func TestAChainThatTakesAnothersConnectionsIsLeftOut(t *testing.T) {
 	if len(failed) > 0 || len(faults) != 1 || faults[0].Object.Name != "two" {
 		t.Fatalf("faults %v, failed %v; want one of service two", faults, failed)
 	}
-	l, err := decode[*listenerv3.Listener](sets["g"].Get(xds.ListenerType, outboundListener))
+	l, err := decode[*listenerv3.Listener](sets["g"].Get(xds.ListenerType, "lds_egress_0.0.0.0_15001"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(l.FilterChains); n != 4 { // http, one, and the two closed ones
-		t.Errorf("%d chains are left, want 4", n)
+	if n := len(l.FilterChains); n != 2 {
+		t.Errorf("%d chains are left, want 2", n)
 	}
 }

@@ -19,21 +19,21 @@ import (
 // user guide says 300 s.
 const tcpIdleDefault = time.Hour
 
-func tcpProxy(c chain, logs []*accesslogv3.AccessLog) *tcpproxyv3.TcpProxy {
-	p := &tcpproxyv3.TcpProxy{StatPrefix: c.StatPrefix, AccessLog: logs}
-	if c.Idle != nil && *c.Idle != tcpIdleDefault {
-		p.IdleTimeout = durationpb.New(*c.Idle)
+func tcpProxy(l *mesh.Listener, logs []*accesslogv3.AccessLog) *tcpproxyv3.TcpProxy {
+	p := &tcpproxyv3.TcpProxy{StatPrefix: l.StatPrefix, AccessLog: logs}
+	if l.Idle != nil && *l.Idle != tcpIdleDefault {
+		p.IdleTimeout = durationpb.New(*l.Idle)
 	}
 	weights := uint32(0)
-	for _, t := range c.Clusters {
+	for _, t := range l.Targets {
 		weights += t.Weight
 	}
-	if len(c.Clusters) == 1 || weights == 0 {
-		p.ClusterSpecifier = &tcpproxyv3.TcpProxy_Cluster{Cluster: c.Clusters[0].Cluster}
+	if len(l.Targets) == 1 || weights == 0 {
+		p.ClusterSpecifier = &tcpproxyv3.TcpProxy_Cluster{Cluster: l.Targets[0].Cluster}
 		return p
 	}
 	w := &tcpproxyv3.TcpProxy_WeightedCluster{}
-	for _, t := range c.Clusters {
+	for _, t := range l.Targets {
 		// Envoy refuses a weight of 0 here, unlike in HTTP routes.
 		if t.Weight > 0 {
 			w.Clusters = append(w.Clusters, &tcpproxyv3.TcpProxy_WeightedCluster_ClusterWeight{Name: t.Cluster, Weight: t.Weight})

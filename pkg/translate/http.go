@@ -43,14 +43,15 @@ func connectionManager(c chain, logs []*accesslogv3.AccessLog) (*hcmv3.HttpConne
 	if err != nil {
 		return nil, err
 	}
-	http1, err := serverHTTP1(c.HTTP)
+	options := c.in.HTTP
+	http1, err := serverHTTP1(options)
 	if err != nil {
 		return nil, err
 	}
 	m := &hcmv3.HttpConnectionManager{
-		StatPrefix: c.StatPrefix,
+		StatPrefix: c.of.StatPrefix,
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
-			ConfigSource: adsSource(), RouteConfigName: c.Routes,
+			ConfigSource: adsSource(), RouteConfigName: c.of.RouteConfiguration,
 		}},
 		HttpFilters: []*hcmv3.HttpFilter{{
 			Name:       "envoy.filters.http.router",
@@ -64,19 +65,19 @@ func connectionManager(c chain, logs []*accesslogv3.AccessLog) (*hcmv3.HttpConne
 		HttpProtocolOptions:          http1,
 		Http2ProtocolOptions:         http2Options(),
 		// The name of a host is looked up with and without the dot that ends a fully qualified one; the application's own proxy leaves it.
-		StripTrailingHostDot: !c.Inbound,
+		StripTrailingHostDot: c.in.Outbound || c.of.Edge != nil,
 	}
 	// An upgrade over HTTP/2 is judged by the route. A proxy that does not know of it ends the connection with all requests on it.
 	m.Http2ProtocolOptions.AllowConnect = true
 	limitHeaders(m, c)
-	m.Http2ProtocolOptions.MaxHeaderFieldSizeKb = fieldLimit(c.HTTP, c.Hops)
-	if c.HTTP.PassServerHeader {
+	m.Http2ProtocolOptions.MaxHeaderFieldSizeKb = fieldLimit(options, c.of.Hops)
+	if options.PassServerHeader {
 		m.ServerHeaderTransformation = hcmv3.HttpConnectionManager_PASS_THROUGH
 	}
-	if c.Edge {
+	if e := c.of.Edge; e != nil {
 		// The peer is added to X-Forwarded-For, and X-Forwarded-Proto says how the request came, unless a trusted proxy has said so.
 		m.UseRemoteAddress = wrapperspb.Bool(true)
-		m.XffNumTrustedHops = c.TrustedHops
+		m.XffNumTrustedHops = e.TrustedHops
 		m.PreserveExternalRequestId = true
 	}
 	return m, nil
@@ -85,13 +86,13 @@ func connectionManager(c chain, logs []*accesslogv3.AccessLog) (*hcmv3.HttpConne
 // limitHeaders states the limits where they are not Envoy's own.
 func limitHeaders(m *hcmv3.HttpConnectionManager, c chain) {
 	common := &corev3.HttpProtocolOptions{}
-	if n := headerCount(c.HTTP, c.Hops); n != usualHeaders {
+	if n := headerCount(c.in.HTTP, c.of.Hops); n != usualHeaders {
 		common.MaxHeadersCount = wrapperspb.UInt32(n)
 	}
-	if kib := headerKiB(c.HTTP, c.Hops); kib != usualHeaderKiB {
+	if kib := headerKiB(c.in.HTTP, c.of.Hops); kib != usualHeaderKiB {
 		m.MaxRequestHeadersKb = wrapperspb.UInt32(kib)
 	}
-	if c.Draining {
+	if c.in.Profile.Draining {
 		common.MaxRequestsPerConnection = wrapperspb.UInt32(1)
 	}
 	if common.MaxHeadersCount != nil || common.MaxRequestsPerConnection != nil {
@@ -187,10 +188,25 @@ var (
 	// ends it: a request that meets the end of its connection is lost, and whether the application has read it cannot be known. The
 	// shortest of common limits is gunicorn's, 2 s; Node.js and uvicorn wait 5 s.
 	toApplication = connections{Requests: 200, Idle: time.Second}
-	// toSecondHop: the clients of a gateway are strangers, so it limits cancelled requests. Each request has a connection of its own on
-	// the way to the second hop, as in HTTP/1.
-	toSecondHop = connections{Requests: 200, Alone: true}
+	// toItself: the proxy limits the cancelled requests of strangers, which pass from one of its listeners to another. Each of them has a
+	// connection of its own on the way, as in HTTP/1.
+	toItself = connections{Requests: 200, Alone: true}
 )
+
+// maxHops is how many proxies a request passes before that of the application: the two hops of a gateway, one of a sidecar.
+const maxHops = 2
+
+// connectionsTo is how clusters of a destination use their connections.
+func connectionsTo(d *mesh.Destination) connections {
+	switch {
+	case d.Local == nil:
+		return toPeers
+	case d.Local.Address == "":
+		return toItself
+	default:
+		return toApplication
+	}
+}
 
 // setHTTP makes a cluster speak its protocol as the options say.
 func setHTTP(c *clusterv3.Cluster, p mesh.Protocol, o mesh.HTTPOptions, use connections) error {

@@ -21,43 +21,7 @@ import (
 	"github.com/aftermesh/aftermesh/pkg/xds"
 )
 
-// chain is the input of one filter chain: what it matches and where it leads. Exactly one of Routes and Clusters is set.
-type chain struct {
-	Name string
-	// Object is the service that the chain leads to; without one the chain is the workload's own.
-	Object mesh.Object
-	// Port is the original destination port; 0 matches every port.
-	Port      uint32
-	Addresses []string
-	// ServerNames restrict the chain to TLS connections for these names.
-	ServerNames []string
-	// Transport restricts the chain to TLS or to clear text, as far as the listener looks; empty takes both.
-	Transport string
-	// OnlyHTTP restricts the chain to what was seen to be HTTP.
-	OnlyHTTP   bool
-	StatPrefix string
-	// Silent chains write no access log: another chain of the proxy does for their connections.
-	Silent bool
-	// Routes names a route configuration and makes the chain speak HTTP as HTTP says.
-	Routes string
-	HTTP   mesh.HTTPOptions
-	// Inbound chains lead to the application of the pod. Hops is how many proxies of the mesh a request may have passed before.
-	Inbound bool
-	Hops    uint32
-	// Edge chains take requests from outside the mesh; TrustedHops is how many proxies in front of it are believed.
-	Edge        bool
-	TrustedHops uint32
-	// Draining chains close each HTTP connection after one request.
-	Draining bool
-	// TLS encrypts the chain; a permissive one becomes two chains. Socket says whether the pod has a provider of secrets.
-	TLS    *mesh.ServerTLS
-	Socket bool
-	// Clusters are the weighted targets of a TCP chain, of which Idle closes silent connections.
-	Clusters []mesh.Target
-	Idle     *time.Duration
-}
-
-// listenerInput is everything a listener is made from.
+// listenerInput is everything a listener of Envoy is made from.
 type listenerInput struct {
 	Name, StatPrefix string
 	Port             uint32
@@ -68,9 +32,30 @@ type listenerInput struct {
 	Direct    bool
 	Profile   mesh.Profile
 	AccessLog *mesh.AccessLog
-	Chains    []chain
-	// Default takes connections that no chain matches; nil closes them.
-	Default *chain
+	HTTP      mesh.HTTPOptions
+	// Listeners are those whose chains it has: the inspected ones at a pipe, else the others.
+	Listeners []*mesh.Listener
+}
+
+// chain is one filter chain of it.
+type chain struct {
+	mesh.Chain
+	in *listenerInput
+	of *mesh.Listener
+}
+
+// isHTTP is true for a chain that speaks HTTP.
+func (c chain) isHTTP() bool { return c.of.RouteConfiguration != "" }
+
+// chains calls f with each chain, in order.
+func (in *listenerInput) chains(f func(chain)) {
+	for _, l := range in.Listeners {
+		for _, c := range l.Chains {
+			if c.Inspected == (in.Pipe != "") {
+				f(chain{c, in, l})
+			}
+		}
+	}
 }
 
 // listener returns the resource made from in, without the chains that Envoy would refuse it for. It needs the clusters of its TCP chains.
@@ -93,34 +78,42 @@ func listener(in *listenerInput) made {
 	}
 	var needs []string
 	taken := map[string]bool{}
-	for _, c := range in.Chains {
-		written := logs
-		if c.Silent {
-			written = nil
+	in.chains(func(c chain) {
+		if err := addChain(l, c, logs, taken); err != nil {
+			faults = append(faults, newFault(c.of.Object, "filter chain "+c.Name, err))
+			return
 		}
-		list, err := filterChains(c, written)
-		if err == nil {
-			err = claimMatches(taken, list)
-		}
-		if err != nil {
-			faults = append(faults, newFault(c.Object, "filter chain "+c.Name, err))
-			continue
-		}
-		l.FilterChains = append(l.FilterChains, list...)
-		needs = append(needs, chainClusters(c)...)
-	}
-	if in.Default != nil {
-		if l.DefaultFilterChain, err = filterChain(*in.Default, logs); err != nil {
-			faults = append(faults, newFault(in.Default.Object, "filter chain "+in.Default.Name, err))
-		}
-		needs = append(needs, chainClusters(*in.Default)...)
-	}
+		needs = append(needs, targetClusters(c.of.Targets)...)
+	})
 	slices.Sort(needs)
 	r, err := xds.NewResource(in.Name, l, slices.Compact(needs)...)
 	if err != nil {
 		faults = append(faults, newFault(mesh.Object{}, in.Name, err))
 	}
 	return made{r, faults}
+}
+
+// addChain adds the filter chains of c, or the one for connections that no other takes.
+func addChain(l *listenerv3.Listener, c chain, logs []*accesslogv3.AccessLog, taken map[string]bool) error {
+	if c.of.Silent {
+		logs = nil
+	}
+	list, err := filterChains(c, logs)
+	switch {
+	case err != nil:
+		return err
+	case c.of.Port == 0:
+		if l.DefaultFilterChain != nil {
+			return fmt.Errorf("another chain takes the connections that no chain takes")
+		}
+		l.DefaultFilterChain = list[0]
+		return nil
+	}
+	if err := claimMatches(taken, list); err != nil {
+		return err
+	}
+	l.FilterChains = append(l.FilterChains, list...)
+	return nil
 }
 
 // claimMatches takes what chains match. Envoy refuses a listener of which two chains match the same connections.
@@ -222,7 +215,7 @@ func listenerFilters(in *listenerInput) ([]*listenerv3.ListenerFilter, error) {
 			Rule: &listenerv3.ListenerFilterChainMatchPredicate_NotMatch{NotMatch: onPort(httpsPort)},
 		}
 	} else {
-		f.FilterDisabled = uninspected(in.Chains)
+		f.FilterDisabled = uninspected(in)
 	}
 	return append(filters, f), nil
 }
@@ -248,13 +241,13 @@ func inspectingFilters() ([]*listenerv3.ListenerFilter, error) {
 }
 
 // uninspected matches the ports of TCP chains that need not be told apart; nil if there are none.
-func uninspected(chains []chain) *listenerv3.ListenerFilterChainMatchPredicate {
+func uninspected(in *listenerInput) *listenerv3.ListenerFilterChainMatchPredicate {
 	var rules []*listenerv3.ListenerFilterChainMatchPredicate
-	for _, c := range chains {
-		if c.Routes == "" && (c.TLS == nil || !c.TLS.Permissive) {
-			rules = append(rules, onPort(c.Port))
+	in.chains(func(c chain) {
+		if !c.isHTTP() && (c.of.TLS == nil || !c.of.TLS.Permissive) {
+			rules = append(rules, onPort(c.of.Port))
 		}
-	}
+	})
 	switch len(rules) {
 	case 0:
 		return nil
@@ -291,14 +284,14 @@ var httpProtocols = []string{"http/1.0", "http/1.1", "h2c"}
 // filterChains returns the chain, or the two of a permissive one: encrypted and clear.
 func filterChains(c chain, logs []*accesslogv3.AccessLog) ([]*listenerv3.FilterChain, error) {
 	clear, err := filterChain(c, logs)
-	if err != nil || c.TLS == nil {
+	if err != nil || c.of.TLS == nil {
 		return []*listenerv3.FilterChain{clear}, err
 	}
-	socket, err := downstreamTLS(c.TLS, c.Routes != "", c.Socket)
+	socket, err := downstreamTLS(c.of.TLS, c.isHTTP(), c.in.Profile.SDS)
 	if err != nil {
 		return nil, err
 	}
-	if !c.TLS.Permissive {
+	if !c.of.TLS.Permissive {
 		clear.TransportSocket = socket
 		return []*listenerv3.FilterChain{clear}, nil
 	}
@@ -312,26 +305,36 @@ func filterChains(c chain, logs []*accesslogv3.AccessLog) ([]*listenerv3.FilterC
 	return []*listenerv3.FilterChain{encrypted, clear}, nil
 }
 
-func filterChain(c chain, logs []*accesslogv3.AccessLog) (*listenerv3.FilterChain, error) {
-	fc := &listenerv3.FilterChain{Name: c.Name}
-	if c.Port != 0 {
-		fc.FilterChainMatch = &listenerv3.FilterChainMatch{
-			DestinationPort: wrapperspb.UInt32(c.Port), ServerNames: c.ServerNames, TransportProtocol: c.Transport,
-		}
-		if c.OnlyHTTP {
-			fc.FilterChainMatch.ApplicationProtocols = httpProtocols
-		}
-		for _, a := range c.Addresses {
-			fc.FilterChainMatch.PrefixRanges = append(fc.FilterChainMatch.PrefixRanges, cidr(a))
-		}
+// filterChainMatch is nil for the chain that takes what no other one does.
+func filterChainMatch(c chain) *listenerv3.FilterChainMatch {
+	if c.of.Port == 0 {
+		return nil
 	}
+	m := &listenerv3.FilterChainMatch{DestinationPort: wrapperspb.UInt32(c.of.Port), ServerNames: c.ServerNames}
+	switch c.Opening {
+	case mesh.Anything:
+	case mesh.Encrypted:
+		m.TransportProtocol = transportTLS
+	case mesh.ClearText:
+		m.TransportProtocol = transportClear
+	case mesh.ClearHTTP:
+		// Clear text in any case: a TLS client that offers http/1.1 by ALPN would look like HTTP too.
+		m.TransportProtocol, m.ApplicationProtocols = transportClear, httpProtocols
+	}
+	for _, a := range c.Addresses {
+		m.PrefixRanges = append(m.PrefixRanges, cidr(a))
+	}
+	return m
+}
+
+func filterChain(c chain, logs []*accesslogv3.AccessLog) (*listenerv3.FilterChain, error) {
 	name, config := "envoy.filters.network.tcp_proxy", proto.Message(nil)
 	var err error
-	if c.Routes != "" {
+	if c.isHTTP() {
 		name = "envoy.filters.network.http_connection_manager"
 		config, err = connectionManager(c, logs)
 	} else {
-		config = tcpProxy(c, logs)
+		config = tcpProxy(c.of, logs)
 	}
 	if err != nil {
 		return nil, err
@@ -340,14 +343,16 @@ func filterChain(c chain, logs []*accesslogv3.AccessLog) (*listenerv3.FilterChai
 	if err != nil {
 		return nil, fmt.Errorf("encode the filter of chain %s: %w", c.Name, err)
 	}
-	fc.Filters = []*listenerv3.Filter{{Name: name, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: typed}}}
-	return fc, nil
+	return &listenerv3.FilterChain{
+		Name: c.Name, FilterChainMatch: filterChainMatch(c),
+		Filters: []*listenerv3.Filter{{Name: name, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: typed}}},
+	}, nil
 }
 
-// chainClusters returns the defined clusters a TCP chain connects to; an HTTP chain states them in its routes.
-func chainClusters(c chain) []string {
+// targetClusters returns the clusters of the targets that exist.
+func targetClusters(targets []mesh.Target) []string {
 	var names []string
-	for _, t := range c.Clusters {
+	for _, t := range targets {
 		if t.Destination != nil {
 			names = append(names, t.Cluster)
 		}

@@ -1,7 +1,7 @@
 package translate
 
 import (
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,45 +21,90 @@ const (
 	hostSelectionAttempts = 5
 )
 
-// virtualHost returns the host of one service on one port.
-func virtualHost(s *mesh.Service, p *mesh.ServicePort) hostLeaf {
-	domain := strings.TrimSuffix(s.Name, ".") // as the host is looked up
-	leaf := hostLeaf{host: &routev3.VirtualHost{
-		Name:    HostName(s.Name),
-		Domains: []string{domain, domain + ":" + strconv.Itoa(int(p.Port))},
-	}}
-	for _, r := range p.Routes {
-		er, clusters, err := route(r)
-		leaf.routes.add(r.Object, er, clusters, err)
+// routeConfiguration returns the resource of the given name.
+func (t *Translator) routeConfiguration(name string, r *mesh.Routes) made {
+	out := newHostList(&routev3.RouteConfiguration{
+		Name: name, IgnorePortInHostMatching: r.IgnorePort,
+		RequestHeadersToRemove: r.Request.Remove, RequestHeadersToAdd: setHeaders(r.Request.Set),
+	})
+	leaves := routeLeaves{}
+	host := func(h *mesh.Host) *hostLeaf {
+		leaf, _ := t.hosts.get(h.Fingerprint, func() (*hostLeaf, error) { return leaves.host(h) })
+		return leaf
 	}
-	// The host is shared by all callers, so it is complete before they use it.
-	leaf.host.Routes = leaf.routes.routes
-	return leaf
+	for _, h := range r.Hosts {
+		if h.Object == (mesh.Object{}) {
+			out.reserve(host(h))
+		}
+	}
+	for _, h := range r.Hosts {
+		if h.Object != (mesh.Object{}) {
+			out.add(h.Object, host(h))
+		}
+	}
+	return out.made()
 }
 
-// anyHost returns the virtual host that takes every request to one cluster, which speaks the protocol p.
-func anyHost(name, cluster string, p mesh.Protocol, t mesh.Timeout) *routev3.VirtualHost {
-	a := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}
-	setTimeouts(a, t)
-	if p == mesh.HTTP {
-		a.UpgradeConfigs = webSocket()
+// hostLeaf is a virtual host, with what its routes need and what is wrong with them.
+type hostLeaf struct {
+	host   *routev3.VirtualHost
+	needs  []string
+	faults []Fault
+}
+
+// routeLeaf is one route, with the clusters that it needs, or what is wrong with it.
+type routeLeaf struct {
+	route *routev3.Route
+	needs []string
+	err   error
+}
+
+// routeLeaves are the routes of one configuration, in which hosts may share them.
+type routeLeaves map[*mesh.Route]routeLeaf
+
+// host returns a host without the routes that Envoy would refuse.
+func (l routeLeaves) host(h *mesh.Host) (*hostLeaf, error) {
+	out := &hostLeaf{host: &routev3.VirtualHost{Name: h.Name, Domains: h.Domains}}
+	for _, r := range h.Routes {
+		leaf, known := l[r]
+		if !known {
+			leaf.route, leaf.needs, leaf.err = route(r)
+			if leaf.err == nil {
+				leaf.err = validate(leaf.route)
+			}
+			l[r] = leaf
+		}
+		if leaf.err != nil {
+			out.faults = append(out.faults, newFault(r.Object, "route "+r.Name, leaf.err))
+			continue
+		}
+		out.host.Routes, out.needs = append(out.host.Routes, leaf.route), append(out.needs, leaf.needs...)
 	}
-	return &routev3.VirtualHost{
-		Name: name, Domains: []string{"*"},
-		Routes: []*routev3.Route{{
-			Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
-			Action: &routev3.Route_Route{Route: a},
-		}},
+	if h.Retry != nil {
+		p, err := retryPolicy(h.Retry)
+		if err != nil {
+			out.faults = append(out.faults, newFault(h.Object, "virtual host "+h.Name, err))
+		}
+		out.host.RetryPolicy = p
 	}
+	return out, nil
 }
 
 // route returns one route and the clusters it sends traffic to. A route without a usable share answers 503 itself, so that
 // its requests never fall through to a broader route.
 func route(r *mesh.Route) (*routev3.Route, []string, error) {
-	er := &routev3.Route{Name: r.Name, Match: routeMatch(r.Match)}
+	er := &routev3.Route{
+		Name: r.Name, Match: routeMatch(r.Match),
+		RequestHeadersToRemove: r.Request.Remove, RequestHeadersToAdd: setHeaders(r.Request.Set),
+	}
+	if r.Respond != nil {
+		er.Action = respond(r.Respond.Status)
+		return er, nil, nil
+	}
 	needs := liveClusters(r.Targets)
 	if len(needs) == 0 {
-		er.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 503}}
+		const unavailable = 503
+		er.Action = respond(unavailable)
 		return er, nil, nil
 	}
 	a := &routev3.RouteAction{}
@@ -72,6 +117,7 @@ func route(r *mesh.Route) (*routev3.Route, []string, error) {
 		}
 		a.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: w}
 	}
+	rewrite(a, r)
 	setTimeouts(a, r.Timeout)
 	if upgradable(r.Targets) {
 		a.UpgradeConfigs = webSocket()
@@ -85,6 +131,45 @@ func route(r *mesh.Route) (*routev3.Route, []string, error) {
 	}
 	er.Action = &routev3.Route_Route{Route: a}
 	return er, needs, nil
+}
+
+func respond(status uint32) *routev3.Route_DirectResponse {
+	return &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: status}}
+}
+
+func setHeaders(list []mesh.Header) []*corev3.HeaderValueOption {
+	var out []*corev3.HeaderValueOption
+	for _, h := range list {
+		out = append(out, &corev3.HeaderValueOption{
+			// Envoy's format operators begin with a percent sign, which stands for itself when doubled.
+			Header:       &corev3.HeaderValue{Key: h.Name, Value: strings.ReplaceAll(h.Value, "%", "%%")},
+			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+		})
+	}
+	return out
+}
+
+// rewrite changes the host and the path. The whole path is replaced without its query; on routes that match the whole path Envoy's prefix
+// rewrite does so.
+func rewrite(a *routev3.RouteAction, r *mesh.Route) {
+	w := r.Rewrite
+	if w == nil {
+		return
+	}
+	if w.Host != "" {
+		a.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: w.Host}
+	}
+	a.PrefixRewrite = w.Prefix
+	switch {
+	case w.Path == "":
+	case r.Match.PathKind != mesh.PathPrefix:
+		a.PrefixRewrite = w.Path
+	default:
+		a.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{
+			Pattern:      &matcherv3.RegexMatcher{Regex: "^.*$"},
+			Substitution: strings.ReplaceAll(w.Path, `\`, `\\`),
+		}
+	}
 }
 
 // webSocket allows this one upgrade. It belongs to routes all of whose clusters speak HTTP/1: there an upgraded connection is one of its
@@ -105,29 +190,15 @@ func upgradable(targets []mesh.Target) bool {
 
 // liveClusters returns the clusters of the targets that exist, or none when no target that exists has any weight.
 func liveClusters(targets []mesh.Target) []string {
-	var names []string
-	live := false
-	for _, t := range targets {
-		if t.Destination != nil {
-			names = append(names, t.Cluster)
-			live = live || t.Weight > 0
-		}
-	}
-	if !live {
+	if !slices.ContainsFunc(targets, func(t mesh.Target) bool { return t.Destination != nil && t.Weight > 0 }) {
 		return nil
 	}
-	return names
+	return targetClusters(targets)
 }
 
 func setTimeouts(a *routev3.RouteAction, t mesh.Timeout) {
 	a.Timeout = duration(t.PerRequest)
 	a.IdleTimeout = duration(t.Idle)
-}
-
-// unlimitedTime is for requests that leave the mesh: how long they take is no business of ours.
-func unlimitedTime() mesh.Timeout {
-	var none time.Duration
-	return mesh.Timeout{PerRequest: &none, Idle: &none}
 }
 
 func duration(d *time.Duration) *durationpb.Duration {
@@ -138,27 +209,25 @@ func duration(d *time.Duration) *durationpb.Duration {
 }
 
 func retryPolicy(r *mesh.Retry) (*routev3.RetryPolicy, error) {
-	previous, err := pack(&previousv3.PreviousHostsPredicate{})
-	if err != nil {
-		return nil, err
-	}
-	return &routev3.RetryPolicy{
+	p := &routev3.RetryPolicy{
 		RetryOn:              strings.Join(r.On, ","),
 		RetriableStatusCodes: r.StatusCodes,
 		NumRetries:           wrapperspb.UInt32(r.Max),
 		PerTryTimeout:        duration(r.PerTry),
-		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
-			Name:       "envoy.retry_host_predicates.previous_hosts",
-			ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: previous},
-		}},
-		HostSelectionRetryMaxAttempts: hostSelectionAttempts,
-	}, nil
-}
-
-// unreadRetry repeats requests that the application certainly has not seen: nothing of them was sent, or it refused the stream. So it
-// is safe for every method.
-func unreadRetry() *routev3.RetryPolicy {
-	return &routev3.RetryPolicy{RetryOn: "reset-before-request,refused-stream", NumRetries: wrapperspb.UInt32(1)}
+	}
+	if r.SameEndpoint {
+		return p, nil
+	}
+	previous, err := pack(&previousv3.PreviousHostsPredicate{})
+	if err != nil {
+		return nil, err
+	}
+	p.RetryHostPredicate = []*routev3.RetryPolicy_RetryHostPredicate{{
+		Name:       "envoy.retry_host_predicates.previous_hosts",
+		ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: previous},
+	}}
+	p.HostSelectionRetryMaxAttempts = hostSelectionAttempts
+	return p, nil
 }
 
 func routeMatch(m mesh.Match) *routev3.RouteMatch {

@@ -184,7 +184,7 @@ func (b *builder) collectSecrets() {
 		seen[secretName(*m)] = true
 		b.secrets = append(b.secrets, *m)
 	}
-	for _, l := range b.g.Workload.Listeners {
+	for _, l := range b.g.Workload.Inbound {
 		if l.TLS == nil {
 			continue
 		}
@@ -193,7 +193,7 @@ func (b *builder) collectSecrets() {
 			add(&l.TLS.Clients.Source)
 		}
 	}
-	for _, d := range b.destinations {
+	for _, d := range b.g.Workload.Destinations {
 		if d.TLS == nil {
 			continue
 		}

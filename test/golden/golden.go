@@ -85,7 +85,7 @@ func Section(s *pipeline.Snapshot, name string) (string, error) {
 		return sb.String(), nil
 	}
 	if name == "hosts" {
-		for _, h := range s.Result.Model.Hosts {
+		for _, h := range s.Result.Model.Names {
 			fmt.Fprintf(&sb, "%s %s in %s of %s\n", h.Name, strings.Join(h.Addresses, " "), h.Zone, h.Object)
 		}
 		return sb.String(), nil

@@ -99,7 +99,7 @@ func (l *lab) proxy(version string, manifests []byte) map[string]string {
 		l.t.Fatal(err)
 	}
 	addresses := map[string]string{}
-	for _, h := range s.Result.Model.Hosts {
+	for _, h := range s.Result.Model.Names {
 		addresses[h.Name] = h.Addresses[0]
 	}
 	var config []byte

@@ -62,12 +62,12 @@ func silent(o *compile.Objects, r *compile.Result) string {
 	served := map[mesh.Object]bool{}
 	listeners := map[mesh.Object]int{}
 	for _, w := range r.Model.Workloads {
-		served[w.Object], listeners[w.Object] = true, len(w.Listeners)
-		if w.Gateway == nil {
-			continue
-		}
-		for _, e := range w.Gateway.Entrances {
-			for _, h := range e.Hosts {
+		served[w.Object], listeners[w.Object] = true, len(w.Inbound)
+		for _, l := range w.Inbound {
+			if l.Routes == nil {
+				continue
+			}
+			for _, h := range l.Routes.Hosts {
 				for _, route := range h.Routes {
 					served[route.Object] = true
 				}
