@@ -113,3 +113,8 @@ var (
 		Name: "aftermesh_failed_groups_total", Help: "Groups that could not be translated and kept their last configuration.",
 	})
 )
+
+// collectors are the operator's own metrics.
+func collectors() []prometheus.Collector {
+	return []prometheus.Collector{stageSeconds, groupCount, problemCount, failedGroups, podsOutside, panics}
+}

@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -223,7 +224,7 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 		Cache: cache.Options{
 			SyncPeriod: &sync, DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Pod{}: {Transform: slimPod}, &appsv1.ControllerRevision{}: {Label: source.AcceptedSelector()},
+				&corev1.Pod{}: {Transform: source.Slim}, &appsv1.ControllerRevision{}: {Label: source.AcceptedSelector()},
 				&corev1.Secret{}: {Namespaces: map[string]cache.Config{op.Namespace: {}}, Transform: source.SlimSecret},
 			},
 		},
@@ -375,4 +376,16 @@ func (o *Options) Environment() {
 			o.PodIPs = append(o.PodIPs, ip)
 		}
 	}
+}
+
+func serverVersion(cfg *rest.Config) (string, error) {
+	d, err := discovery.NewDiscoveryClientForConfig(cfg)
+	if err != nil {
+		return "", err
+	}
+	v, err := d.ServerVersion()
+	if err != nil {
+		return "", err
+	}
+	return v.GitVersion, nil
 }
