@@ -32,7 +32,7 @@ func (b *builder) compileHosts() {
 	known := map[string]bool{}
 	virtual := map[string]*virtualService{} // by virtual address
 	namespaces := b.cloudMapNamespaces()
-	for _, o := range byAge(b.in.VirtualServices) {
+	for _, o := range b.in.VirtualServices {
 		v := b.virtuals[keyOf(o)]
 		if v == nil || v.object != o {
 			continue
