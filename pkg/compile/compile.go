@@ -63,6 +63,9 @@ type Compiler struct {
 	selectors memo[*metav1.LabelSelector, labels.Selector]
 	labels    memo[*Pod, string]
 	selection selection
+	// endpoints and destinations are those of the last pass, with what they are made from.
+	endpoints    memo[listenerKey, *podEndpoints]
+	destinations memo[listenerKey, *sealed]
 	// named is what claim reads from each object; aged are the objects by age.
 	named memo[meshv1beta2.Object, *named]
 	aged  struct {
@@ -152,6 +155,8 @@ func (c *Compiler) pass(in *Objects) *Result {
 	b.assignMembers()
 	c.selectors.turn()
 	c.named.turn()
+	c.endpoints.turn()
+	c.destinations.turn()
 	return b.seal()
 }
 
