@@ -94,3 +94,19 @@ func TestTranslateSaysWhatAClusterWouldRefuse(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 }
+
+// TestANodeAtItsCallersOwnAddressIsRefused: the webhook refuses it, so the verbs that speak for a cluster do.
+func TestANodeAtItsCallersOwnAddressIsRefused(t *testing.T) {
+	t.Parallel()
+	const want = `"127.0.0.1" is the pod of whoever calls`
+	inward := strings.Replace(strings.Replace(manifests, "front.demo.svc.cluster.local", "127.0.0.1", 1), "  podSelector: {matchLabels: {app: front}}\n", "", 1)
+	for _, args := range [][]string{{"check", "-f", "-"}, {"translate", "-f", "-", "--proxy", "demo/front"}} {
+		if code, stdout, stderr := aftermesh(t, inward, args...); code != exitFault || !strings.Contains(stdout+stderr, want) {
+			t.Errorf("%s: exit code %d\n%s%s", args, code, stdout, stderr)
+		}
+	}
+	s, load := loader(t)
+	if got := load(inward); strings.Contains(got, want) || s.pipeline.Last() == nil {
+		t.Errorf("standalone, where all may run on one machine, says %s", got)
+	}
+}

@@ -46,7 +46,9 @@ func (f *fileFlags) read(stdin io.Reader) (*source.Files, error) {
 		return nil, err
 	}
 	files.Admit()
-	files.Objects.Settings.EgressExempt, files.Objects.Settings.BackendGroups = f.exempt, f.groups
+	o := &files.Objects.Settings
+	o.EgressExempt, o.BackendGroups = f.exempt, f.groups
+	o.Loopback = false // the verbs say what a cluster would do
 	return files, nil
 }
 

@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
-	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
 	"github.com/aftermesh/aftermesh/pkg/xds"
@@ -28,14 +27,17 @@ func newStandalone() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "standalone DIR",
 		Short: "Serve xDS from a folder of manifests, without Kubernetes",
-		Long: `Serves to Envoys outside a cluster what the operator would serve: the folder's manifests are compiled, backends are reached by
-their DNS names, and every change of a file is served at once. A file that cannot be read, or an object that is not accepted,
-never takes down what worked: the last good state goes on, and the log says why. It also says which proxies come and go, what they
-refuse, and who calls itself a node that no manifest has.
+		Long: `Serves to Envoys outside a cluster what the operator would serve. The manifests of the folder are compiled, backends are reached
+by their DNS names, and every change of a file is served at once.
 
-Envoys name themselves: node.id is mesh/<mesh>/virtualNode/<name>. While that is all the authentication there is, the server listens
-on loopback or on a Unix socket only. With --client-ca a proxy is the node that its certificate names, with --tokens the one that its
-token stands for.`,
+An invalid edit does not take down what worked: an object that is invalid, not accepted, has unknown fields or a key twice stays as
+it was, and nothing is removed while a document cannot be read. A valid edit is served, also one that removes a port. The log has
+each fault once and again when it is mended, each port that is no longer served, the proxies that connect and disconnect, what they
+reject, and proxies with an unknown node id.
+
+A proxy's node.id is mesh/<mesh>/virtualNode/<name> or mesh/<mesh>/virtualGateway/<name>; docs/standalone.md has a bootstrap.
+Without --client-ca or --tokens any client can claim any node id, so the server listens on loopback or on a Unix socket only.
+With --client-ca the client certificate names the node, with --tokens the token.`,
 		Example: `  aftermesh standalone manifests/
   aftermesh standalone manifests/ --listen unix:///run/aftermesh/xds.sock
   aftermesh standalone manifests/ --listen :15010 --tls-cert tls.crt --tls-key tls.key --client-ca proxies-ca.crt
@@ -62,6 +64,7 @@ type standalone struct {
 	pipeline       *pipeline.Pipeline
 	store          store
 	memory         lifetime.Memory
+	notices        notices
 	writing        sync.Mutex
 }
 
@@ -109,6 +112,7 @@ func (s *standalone) follow(ctx context.Context, watch *fsnotify.Watcher, failed
 	const moment, retry = 50 * time.Millisecond, time.Second
 	var reload <-chan time.Time
 	said := "" // the fault that was reported last, so that it is not repeated at each try
+	linked := isLink(s.dir)
 	for {
 		select {
 		case <-ctx.Done():
@@ -120,6 +124,9 @@ func (s *standalone) follow(ctx context.Context, watch *fsnotify.Watcher, failed
 		case err := <-watch.Errors:
 			return fmt.Errorf("watch files: %w", err)
 		case e := <-watch.Events:
+			if linked && filepath.Dir(e.Name) == filepath.Dir(filepath.Clean(s.dir)) && filepath.Base(e.Name) != filepath.Base(s.dir) {
+				continue // beside the link
+			}
 			if info, err := os.Stat(e.Name); err == nil && info.IsDir() {
 				if err := watchTree(watch, e.Name); err != nil {
 					s.say("cannot watch %s: %v", e.Name, err)
@@ -135,50 +142,66 @@ func (s *standalone) follow(ctx context.Context, watch *fsnotify.Watcher, failed
 			} else {
 				err = s.load()
 			}
-			if err != nil && err.Error() != said {
+			switch {
+			case err != nil && err.Error() != said:
 				said = err.Error()
-				s.say("KEPT the last good state: %v", err)
-			} else if err == nil {
+				s.say("KEPT everything: %v", err)
+			case err == nil && said != "":
+				s.say("MENDED %s", said)
 				said = ""
 			}
 		}
 	}
 }
 
-// load compiles and serves the folder. With a document that cannot be read, nothing is served: an object that is missing because
-// of a typing error must not look deleted. An object that is refused stays as it was, and one that is accepted no more is served in
-// its last accepted form, as in a cluster.
+// load compiles and serves the folder. An object that is refused stays as it was, one that is accepted no more is served in its last
+// accepted form, as in a cluster, and nothing is removed while a document cannot be read: an object that is missing because of a
+// typing error must not look deleted. For the same reason a folder without manifests changes nothing.
 func (s *standalone) load() error {
 	files, err := source.ReadFiles([]string{s.dir}, s.namespace, nil)
 	if err != nil {
 		return err
 	}
 	files.Admit()
-	if errs := unreadable(files); len(errs) > 0 {
+	last := s.pipeline.Last()
+	if files.Own() == 0 && len(files.Faults) == 0 {
+		s.empty(last != nil)
+		return nil
+	}
+	if errs := unreadable(files); len(errs) > 0 && last == nil {
 		return errors.Join(errs...)
 	}
 	files.Objects.Settings.EgressExempt, files.Objects.Settings.BackendGroups = s.exempt, s.groups
-	objects, kept := s.store.take(files)
-	in := s.memory.Objects(objects)
+	stored := s.store.take(files)
+	in := s.memory.Objects(stored.objects)
 	snap := s.pipeline.Step(in)
 	s.memory.Note(in, snap.Result)
-	for _, f := range slices.Concat(readFindings(files), problemFindings(files, snap.Result.Problems)) {
-		s.say("%s", f)
-	}
-	for _, id := range kept {
-		s.say("KEPT %s as it was", id)
-	}
-	for _, id := range slices.SortedFunc(maps.Keys(snap.Result.Kept), mesh.Object.Compare) {
-		s.say("KEPT %s in its last accepted form", id)
-	}
+	list := findingNotices(slices.Concat(readFindings(files), problemFindings(files, snap.Result.Problems)))
+	list = append(list, keptNotices(stored, snap.Result.Kept)...)
 	for _, kind := range slices.Sorted(maps.Keys(files.Skipped)) {
-		s.say("skipped %d of kind %s", files.Skipped[kind], kind)
+		list = append(list, notice{key: "skipped " + kind, text: fmt.Sprintf("skipped %s of kind %s", count(files.Skipped[kind], "document"), kind)})
 	}
-	for _, err := range snap.Failed {
-		s.say("error: %v", err)
+	for _, group := range slices.Sorted(maps.Keys(snap.Failed)) {
+		text := fmt.Sprintf("error: %s keeps its configuration: %v", group, snap.Failed[group])
+		list = append(list, notice{key: text, text: text, ended: "MENDED " + text})
 	}
-	s.say("served %d nodes, %d changed", len(snap.Sets), snap.Changed)
+	s.notices.change(list, s.say)
+	if last != nil {
+		for _, port := range removed(last.Result.Model, snap.Result.Model) {
+			s.say("REMOVED %s: it is no longer in the manifests", port)
+		}
+	}
+	s.say("serving %s, %d changed", count(len(snap.Sets), "node"), snap.Changed)
 	return nil
+}
+
+// empty says that the folder holds no manifest. Before the first one proxies wait; later they keep what they have.
+func (s *standalone) empty(serving bool) {
+	n := notice{key: "empty", text: fmt.Sprintf("WAITING: %s holds no manifest of App Mesh's kinds (*.yaml, *.yml, *.json); put one there", s.dir)}
+	if serving {
+		n.text = fmt.Sprintf("KEPT everything: %s holds no manifest any more; end this process if nothing is to be served", s.dir)
+	}
+	s.notices.change(append(slices.Collect(maps.Values(s.notices.now)), n), s.say)
 }
 
 // unreadable are the faults that leave open which object they are about.
@@ -192,9 +215,20 @@ func unreadable(files *source.Files) []error {
 	return out
 }
 
-// watchTree watches a folder and everything below it.
+// isLink is true of a symbolic link. One may be pointed to another folder at any time.
+func isLink(path string) bool {
+	info, err := os.Lstat(filepath.Clean(path))
+	return err == nil && info.Mode()&os.ModeSymlink != 0
+}
+
+// watchTree watches a folder and everything below it, and the place of the folder if it is a symbolic link.
 func watchTree(w *fsnotify.Watcher, root string) error {
-	return filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+	if isLink(root) {
+		if err := w.Add(filepath.Dir(filepath.Clean(root))); err != nil {
+			return err
+		}
+	}
+	return filepath.WalkDir(source.Folder(root), func(path string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}

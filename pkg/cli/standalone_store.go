@@ -6,45 +6,134 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 
+	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/source"
 )
 
-// store holds the objects of a folder as an API server would: it refuses what the schema forbids and goes on with what it had, and
-// counts generations. Its zero value is empty.
+// store holds the objects of a folder as an API server with fieldValidation=Strict would: it refuses what is invalid, keeps what it
+// had, and counts generations. Its zero value is empty.
 type store struct {
-	objects map[mesh.Object]meshv1beta2.Object
+	objects    map[mesh.Object]meshv1beta2.Object
+	settings   map[mesh.Object]*meshv1alpha1.MeshSettings
+	namespaces map[mesh.Object]compile.Namespace
+	services   map[mesh.Object]*compile.Service
+	// lenient are the warnings that the stored form of an object has, which only a strict API server refuses.
+	lenient map[mesh.Object]map[warning]bool
 }
 
-// take replaces the content by what was read and returns it, and the objects that stay as they were because their new form is
-// refused. Objects that did not change are the same pointers as before.
-func (s *store) take(files *source.Files) (o *compile.Objects, kept []mesh.Object) {
-	next := map[mesh.Object]meshv1beta2.Object{}
+// warning identifies a strict fault across edits that move its line.
+type warning struct{ reason, path, message string }
+
+// content is what take returns.
+type content struct {
+	objects *compile.Objects
+	// refused are the objects that stay as they were because their new form is refused, missing those that stay because they may
+	// stand in a document that cannot be read. Both are sorted.
+	refused, missing []mesh.Object
+}
+
+// take replaces the content by what was read and returns it. An object whose new form is refused stays as it was; while a document
+// cannot be read, no object is removed. Objects that did not change are the same pointers as before.
+func (s *store) take(files *source.Files) content {
+	refused, lenient := s.judge(files)
+	k := keeper{refused: refused, unreadable: len(unreadable(files)) > 0}
 	out := files.Objects
 	out.Meshes, out.VirtualNodes, out.VirtualServices, out.VirtualRouters = nil, nil, nil, nil
 	out.Routes, out.VirtualGateways, out.GatewayRoutes, out.BackendGroups = nil, nil, nil, nil
-	for object := range files.Objects.All() {
-		id := mesh.Object{Kind: object.Common().Kind, Namespace: object.GetNamespace(), Name: object.GetName()}
-		next[id] = s.version(id, object)
-		source.Add(&out, next[id])
+	var own []meshv1beta2.Object
+	for o := range files.Objects.All() {
+		own = append(own, s.version(o))
 	}
-	for _, r := range files.Refused {
-		id := mesh.Object{Kind: r.Object.Common().Kind, Namespace: r.Object.GetNamespace(), Name: r.Object.GetName()}
-		if had := s.objects[id]; had != nil {
-			next[id] = had
-			source.Add(&out, had)
-			kept = append(kept, id)
+	own, s.objects = keep(&k, s.objects, own, objectID)
+	source.Add(&out, own...)
+	out.MeshSettings, s.settings = keep(&k, s.settings, out.MeshSettings, func(m *meshv1alpha1.MeshSettings) mesh.Object {
+		return mesh.Object{Kind: "MeshSettings", Name: m.Name}
+	})
+	out.Namespaces, s.namespaces = keep(&k, s.namespaces, out.Namespaces, func(n compile.Namespace) mesh.Object {
+		return mesh.Object{Kind: "Namespace", Name: n.Name}
+	})
+	out.Services, s.services = keep(&k, s.services, out.Services, func(x *compile.Service) mesh.Object {
+		return mesh.Object{Kind: "Service", Namespace: x.Namespace, Name: x.Name}
+	})
+	for _, id := range slices.Concat(k.kept, k.missing) {
+		lenient[id] = s.lenient[id]
+	}
+	s.lenient = lenient
+	slices.SortFunc(k.kept, mesh.Object.Compare)
+	slices.SortFunc(k.missing, mesh.Object.Compare)
+	return content{objects: &out, refused: k.kept, missing: k.missing}
+}
+
+// judge returns the objects whose form in the files is refused, and the strict faults of all. A strict fault that the stored form
+// has too refuses nothing: the object was taken with it before.
+func (s *store) judge(files *source.Files) (refused map[mesh.Object]bool, lenient map[mesh.Object]map[warning]bool) {
+	refused, lenient = map[mesh.Object]bool{}, map[mesh.Object]map[warning]bool{}
+	for _, f := range files.Faults {
+		refused[f.Object] = true
+	}
+	for _, f := range files.Warnings {
+		if !f.Strict() {
+			continue
+		}
+		w := warning{f.Reason, f.Path, f.Message}
+		if f.Reason == source.ReasonDuplicateKey {
+			w.message = "" // it names a line
+		}
+		if lenient[f.Object] == nil {
+			lenient[f.Object] = map[warning]bool{}
+		}
+		lenient[f.Object][w] = true
+		if !s.lenient[f.Object][w] {
+			refused[f.Object] = true
 		}
 	}
-	s.objects = next
-	slices.SortFunc(kept, mesh.Object.Compare)
-	return &out, kept
+	return refused, lenient
+}
+
+// keeper decides which objects of before stay.
+type keeper struct {
+	refused    map[mesh.Object]bool
+	unreadable bool
+	// kept and missing are filled by keep.
+	kept, missing []mesh.Object
+}
+
+// keep returns the values that are in force after an edit, and the same by identity.
+func keep[T any](k *keeper, before map[mesh.Object]T, now []T, id func(T) mesh.Object) ([]T, map[mesh.Object]T) {
+	var out []T
+	next := map[mesh.Object]T{}
+	for _, v := range now {
+		o := id(v)
+		if had, ok := before[o]; ok && k.refused[o] {
+			k.kept = append(k.kept, o)
+			v = had
+		}
+		out, next[o] = append(out, v), v
+	}
+	for o, had := range before {
+		if _, read := next[o]; read || !k.refused[o] && !k.unreadable {
+			continue
+		}
+		if k.refused[o] {
+			k.kept = append(k.kept, o)
+		} else {
+			k.missing = append(k.missing, o)
+		}
+		out, next[o] = append(out, had), had
+	}
+	return out, next
+}
+
+func objectID(o meshv1beta2.Object) mesh.Object {
+	return mesh.Object{Kind: o.Common().Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
 // version gives an object the identity and the generation that it has in the store; an equal one is the one that is there.
-func (s *store) version(id mesh.Object, object meshv1beta2.Object) meshv1beta2.Object {
+func (s *store) version(object meshv1beta2.Object) meshv1beta2.Object {
+	id := objectID(object)
 	had := s.objects[id]
 	if object.GetUID() == "" {
 		object.SetUID(types.UID(id.String()))

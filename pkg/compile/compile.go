@@ -61,6 +61,12 @@ type Compiler struct {
 	// selectors and labels are what selecting pods takes most of its time for.
 	selectors memo[*metav1.LabelSelector, labels.Selector]
 	labels    memo[*Pod, string]
+	selection selection
+	// members are those of the last pass.
+	members struct {
+		proxies []mesh.Proxy
+		of      map[string]string
+	}
 }
 
 // Compile decides what every proxy does. It never fails: what a user got wrong is in the Problems.
@@ -131,7 +137,6 @@ func (c *Compiler) pass(in *Objects) *Result {
 	b.compileGateways()
 	b.assignMembers()
 	c.selectors.turn()
-	c.labels.turn()
 	return b.seal()
 }
 
@@ -171,14 +176,11 @@ func (c *Compiler) judge(b *builder) {
 // hostOfCallers is the rule against nodes at addresses of their callers.
 const hostOfCallers = "X29"
 
-// loopback is true when that rule does not count.
-func (b *builder) loopback() bool { return b.in.Settings.Offline || b.in.Settings.Loopback }
-
 func (b *builder) judgeObject(o meshv1beta2.Object) []mesh.Problem {
 	var out []mesh.Problem
 	rules := validate.Rules{AdminPort: b.in.Settings.AdminPort}
 	for _, f := range rules.Object(o, nil) {
-		if b.loopback() && f.Rule.ID == hostOfCallers {
+		if b.in.Settings.Loopback && f.Rule.ID == hostOfCallers {
 			continue
 		}
 		p := mesh.Problem{
@@ -216,8 +218,10 @@ type builder struct {
 	routeByName map[nameKey]*router
 	virtuals    map[types.NamespacedName]*virtualService
 	gateways    []*gateway // by age
-	entering    []*meshv1beta2.GatewayRoute
-	virtualOf   map[nameKey]*virtualService
+	// gatewayIndex finds the gateways that select a pod.
+	gatewayIndex selectorIndex
+	entering     []*meshv1beta2.GatewayRoute
+	virtualOf    map[nameKey]*virtualService
 	// virtualsIn are the services of a namespace, oldest first; made at first use.
 	virtualsIn map[string][]*virtualService
 	groupOf    map[types.NamespacedName]*meshv1beta2.BackendGroup
@@ -241,6 +245,7 @@ type builder struct {
 	hosts     []mesh.Host
 	workloads []*mesh.Workload
 	groups    map[string]*mesh.Group
+	groupIDs  map[member]string
 	proxies   []mesh.Proxy
 	members   map[string]string
 }
@@ -264,12 +269,12 @@ func newBuilder(in *Objects) *builder {
 		routeByName: make(map[nameKey]*router, len(in.VirtualRouters)),
 		virtuals:    make(map[types.NamespacedName]*virtualService, len(in.VirtualServices)),
 		virtualOf:   make(map[nameKey]*virtualService, len(in.VirtualServices)),
-		groups:      map[string]*mesh.Group{},
+		groups:      make(map[string]*mesh.Group, len(in.VirtualNodes)),
+		groupIDs:    make(map[member]string, len(in.VirtualNodes)),
 		besideNodes: map[types.NamespacedName]bool{},
 		contested:   map[*node][]contest{},
 		calls:       map[string]int{},
 		compared:    map[string]int{},
-		members:     make(map[string]string, len(in.Pods)),
 		issued:      map[mesh.Object]bool{},
 	}
 	for _, n := range in.Namespaces {
@@ -299,7 +304,6 @@ func (b *builder) seal() *Result {
 		m.Groups = append(m.Groups, g)
 	}
 	slices.SortFunc(m.Groups, func(x, y *mesh.Group) int { return cmp.Compare(x.ID, y.ID) })
-	slices.SortFunc(m.Proxies, func(x, y mesh.Proxy) int { return cmp.Compare(x.ID, y.ID) })
 	certificates := b.certificateRequests()
 	slices.SortFunc(b.problems, mesh.Problem.Compare)
 	slices.SortFunc(b.refused, func(x, y Refused) int { return comparePods(x.Pod, y.Pod) })

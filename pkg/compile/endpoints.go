@@ -10,9 +10,11 @@ import (
 )
 
 // podEndpoints returns the ready pods among the given ones. The port of each is the target of the Service port with the
-// listener's number, resolved in the pod where it is a name; without such a Service port it is the listener's own.
-func podEndpoints(pods []*Pod, listenerPort uint32, via *ServicePort, pref mesh.IPPreference) *mesh.Endpoints {
+// listener's number, resolved in the pod where it is a name; without such a Service port it is the listener's own. Where the listener
+// of n on that port takes TLS, the pods that receive the traffic past their proxies are marked.
+func (n *node) podEndpoints(pods []*Pod, listenerPort uint32, via *ServicePort, pref mesh.IPPreference) *mesh.Endpoints {
 	var list []mesh.Endpoint
+	encrypted := n.encrypted(listenerPort)
 	for _, p := range pods {
 		if !p.Ready || p.Terminating {
 			continue
@@ -21,7 +23,8 @@ func podEndpoints(pods []*Pod, listenerPort uint32, via *ServicePort, pref mesh.
 		if ip == "" {
 			continue
 		}
-		list = append(list, mesh.Endpoint{Address: ip, Port: targetPort(p, listenerPort, via), Zone: p.Zone})
+		port := targetPort(p, listenerPort, via)
+		list = append(list, mesh.Endpoint{Address: ip, Port: port, Zone: p.Zone, Plain: encrypted && !n.intercepts(p, port)})
 	}
 	return sealEndpoints(list)
 }

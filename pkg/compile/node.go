@@ -18,8 +18,6 @@ type node struct {
 	self   mesh.Object
 	mesh   *meshInfo
 	name   string
-	// rank is the node's place in the order of age.
-	rank int
 	// nodeID is what id returned.
 	nodeID   string
 	selector labels.Selector // nil when the node selects no pods at all
@@ -170,7 +168,6 @@ func (b *builder) compileDestination(n *node, l *meshv1beta2.Listener) {
 	if !b.discover(n, d) {
 		return
 	}
-	b.reportNotIntercepted(n, port)
 	d.HealthHost = discoveryName(n.object.Spec.ServiceDiscovery)
 	d.Health = healthCheck(l)
 	if o := l.OutlierDetection; o != nil {
@@ -181,20 +178,9 @@ func (b *builder) compileDestination(n *node, l *meshv1beta2.Listener) {
 		}
 	}
 	d.TLS = b.unaskedTLS(n, l, d)
+	b.passProxies(n, d)
 	d.Fingerprint = mesh.Fingerprint(d)
 	n.destinations[port] = d
-}
-
-// reportNotIntercepted tells when the Service of a node leads past its listener: only listener ports are redirected to the proxy.
-func (b *builder) reportNotIntercepted(n *node, port uint32) {
-	via := b.servicePortFor(n, port)
-	if n.object.Spec.PodSelector == nil || via == nil || via.Target == 0 || via.TargetName != "" ||
-		slices.ContainsFunc(n.listeners, func(l *mesh.Listener) bool { return l.Port == via.Target }) {
-		return
-	}
-	b.problem(mesh.Problem{Object: n.self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonNotIntercepted, Path: "spec.listeners",
-		Message: fmt.Sprintf("container port %d is not intercepted: port %d of the Service of host %s leads there, past the listener on %d; "+
-			"give listener, Service and container the same port", via.Target, port, n.object.Spec.ServiceDiscovery.DNS.Hostname, port)})
 }
 
 // millis does not overflow.

@@ -115,8 +115,8 @@ type Settings struct {
 	// Offline is set where no admission webhook and no pods exist (files, standalone mode): every workload gets one group
 	// whose proxies are named by node id, and an object whose namespace no Mesh selects joins the only Mesh there is.
 	Offline bool
-	// Loopback lets nodes be found at addresses of the caller's own machine, as Offline does: there all may run on one machine,
-	// whose owner is the only tenant.
+	// Loopback lets nodes be found at addresses of the caller's own machine: in standalone mode all may run on one machine, whose
+	// owner is the only tenant.
 	Loopback bool
 }
 

@@ -259,7 +259,7 @@ func TestNoNodeIsFoundAtAnAddressOfItsCallers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := world()
-			o.Settings.Offline = c.offline
+			o.Settings.Offline, o.Settings.Loopback = c.offline, c.offline
 			pod(o, "evil", "x", "", "app", "x")
 			o.Services = []*compile.Service{
 				{Namespace: "evil", Name: "away", ExternalName: "127.1"},

@@ -135,12 +135,16 @@ func (b *builder) clientPolicy(o mesh.Object, m *meshInfo, path string, p *meshv
 	return out
 }
 
+// demands is true when the policy allows nothing but TLS to a port.
+func (p *clientPolicy) demands(port uint32) bool {
+	return p.enforce && (len(p.ports) == 0 || slices.Contains(p.ports, int64(port)))
+}
+
 // towards decides how a caller with the policy reaches a destination. base is the way of a caller without one.
 // Source: App Mesh user guide, client policies.
 func (p *clientPolicy) towards(base *mesh.Destination) *mesh.ClientTLS {
-	covered := len(p.ports) == 0 || slices.Contains(p.ports, int64(base.Port))
 	switch {
-	case p.enforce && covered:
+	case p.demands(base.Port):
 		names := p.names
 		if names == nil {
 			names = discoveryNames(base.HealthHost)
@@ -178,7 +182,7 @@ func (b *builder) securedDestination(d *mesh.Destination, p *clientPolicy) *mesh
 	out = d
 	if t := p.towards(d); t != d.TLS {
 		changed := *d
-		changed.TLS = t
+		changed.TLS, changed.Plain = t, d.Plain && !p.demands(d.Port)
 		changed.Fingerprint = mesh.Hash{}
 		changed.Fingerprint = mesh.Fingerprint(&changed)
 		out = &changed

@@ -67,6 +67,7 @@ type Share struct {
 	// Discovery is Envoy's type of the cluster; TLS is true when connections to it are encrypted.
 	Discovery string `json:"discovery,omitempty"`
 	TLS       bool   `json:"tls,omitempty"`
-	// Endpoints are addresses with ports; for a cluster found by DNS, the host that is resolved.
+	// Endpoints are addresses with ports; for a cluster found by DNS, the host that is resolved. Those that an encrypting cluster reaches in
+	// clear text say so.
 	Endpoints []string `json:"endpoints,omitempty"`
 }

@@ -119,7 +119,11 @@ func (e *explainer) endpoints(c *clusterv3.Cluster) ([]string, error) {
 				continue
 			}
 			s := le.GetEndpoint().GetAddress().GetSocketAddress()
-			out = append(out, net.JoinHostPort(s.GetAddress(), strconv.Itoa(int(s.GetPortValue()))))
+			address := net.JoinHostPort(s.GetAddress(), strconv.Itoa(int(s.GetPortValue())))
+			if len(c.TransportSocketMatches) > 0 && le.GetMetadata() != nil {
+				address += " (clear text)"
+			}
+			out = append(out, address)
 		}
 	}
 	return out, nil

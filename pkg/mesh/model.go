@@ -372,8 +372,9 @@ type Destination struct {
 	HealthHost string
 	// IPPreference of the mesh.
 	IPPreference IPPreference
-	// TLS is nil for clear text.
-	TLS *ClientTLS
+	// TLS is nil for clear text. Plain excepts the endpoints that are marked so.
+	TLS   *ClientTLS
+	Plain bool
 	// HTTP is how callers speak HTTP to it, KeepAlive how their silent connections are probed; nil leaves probes out.
 	HTTP      HTTPOptions
 	KeepAlive *KeepAlive
@@ -400,6 +401,8 @@ type Endpoint struct {
 	Address string
 	Port    uint32
 	Zone    string
+	// Plain is true where TLS would not reach the proxy of the pod; Destination says whether callers use clear text then.
+	Plain bool
 }
 
 // HealthCheck is an active check that callers run. Protocol TCP only connects.

@@ -97,6 +97,7 @@ func (f *Files) sortIn(file string, n *yamlv3.Node, value any, namespace string,
 	apiVersion, _ := object["apiVersion"].(string)
 	kind, _ := object["kind"].(string)
 	gvk := schema.FromAPIVersionAndKind(apiVersion, kind)
+	d := Document{File: file, Line: n.Line, Kind: gvk, node: n}
 	switch {
 	case gvk.Kind == "" || gvk.Version == "":
 		fault("has no apiVersion and kind")
@@ -105,6 +106,7 @@ func (f *Files) sortIn(file string, n *yamlv3.Node, value any, namespace string,
 		fault("Lists lie more than %d deep in Lists; write their items one beside the other", maxNesting)
 		return
 	case gvk.Kind == "List" && gvk.Group == "":
+		f.duplicates(d, mesh.Object{}, "items")
 		items, _ := object["items"].([]any)
 		list := child(n, "items")
 		for i, item := range items {
@@ -116,7 +118,7 @@ func (f *Files) sortIn(file string, n *yamlv3.Node, value any, namespace string,
 		}
 		return
 	}
-	d := Document{File: file, Line: n.Line, Kind: gvk, node: n}
+	f.duplicates(d, identify(gvk.Kind, object, namespace), "")
 	switch gvk.Group {
 	case meshv1beta2.GroupVersion.Group, meshv1alpha1.GroupVersion.Group:
 		f.addOwn(d, object, namespace)
@@ -215,12 +217,12 @@ func splitPath(path string) []string {
 }
 
 // child returns the value under a key of a mapping or at an index of a sequence.
-func child(n *yamlv3.Node, key string) *yamlv3.Node {
+func child(n *yamlv3.Node, key string) (found *yamlv3.Node) {
 	switch n.Kind {
 	case yamlv3.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			if n.Content[i].Value == key {
-				return n.Content[i+1]
+				found = n.Content[i+1] // of several the last one counts
 			}
 		}
 	case yamlv3.SequenceNode:
@@ -229,5 +231,5 @@ func child(n *yamlv3.Node, key string) *yamlv3.Node {
 			return n.Content[i]
 		}
 	}
-	return nil
+	return found
 }

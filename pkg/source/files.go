@@ -26,7 +26,8 @@ type Files struct {
 	Other []Document
 	// Faults are documents that could not be read or would be refused; they are left out and nothing else suffers.
 	Faults []Fault
-	// Warnings are fields that do not exist, which an API server drops; the object is taken without them.
+	// Warnings are what an API server lets pass unless it validates fields strictly: fields that do not exist, which it drops, and keys
+	// given twice. The object is taken all the same.
 	Warnings []Fault
 	// Skipped counts the documents of kinds that mean nothing here, by "group/version Kind".
 	Skipped map[string]int
@@ -70,8 +71,10 @@ const (
 	ReasonUnreadable = "Unreadable"
 	// ReasonInvalid is what an API server refuses.
 	ReasonInvalid = "Invalid"
-	// ReasonUnknownField is a field that an API server drops.
+	// ReasonUnknownField is a field that an API server drops, and refuses where fields are validated strictly.
 	ReasonUnknownField = "UnknownField"
+	// ReasonDuplicateKey is a key that a mapping has twice. An API server takes the last one, and refuses it like an unknown field.
+	ReasonDuplicateKey = "DuplicateKey"
 	// ReasonReadOnlyField is a field that the control plane fills in.
 	ReasonReadOnlyField = "ReadOnlyField"
 )
@@ -88,15 +91,18 @@ func (f Fault) Error() string {
 	return s + f.Message
 }
 
+// Strict is true of what an API server refuses under fieldValidation=Strict only, which kubectl asks for.
+func (f Fault) Strict() bool { return f.Reason == ReasonUnknownField || f.Reason == ReasonDuplicateKey }
+
 // Own counts the objects of our kinds, refused ones included.
 func (f *Files) Own() int { return len(f.documents) }
 
 // ReadFiles reads manifests from files, folders (with everything below them) and, for "-", from stdin. Objects without a namespace
-// get the given one. Objects of our kinds are what an API server would make of them. The error is about what could not be opened;
-// what could not be understood is in the Faults.
+// get the given one. Objects of our kinds are what an API server would make of them. The settings are those of standalone mode. The
+// error is about what could not be opened; what could not be understood is in the Faults.
 func ReadFiles(paths []string, namespace string, stdin io.Reader) (*Files, error) {
 	f := &Files{Skipped: map[string]int{}, documents: map[mesh.Object]Document{}}
-	f.Objects.Settings.Offline = true
+	f.Objects.Settings.Offline, f.Objects.Settings.Loopback = true, true
 	for _, p := range paths {
 		if p == "-" {
 			b, err := io.ReadAll(stdin)
@@ -121,7 +127,11 @@ func ReadFiles(paths []string, namespace string, stdin io.Reader) (*Files, error
 	return f, nil
 }
 
-// manifests lists the YAML and JSON files at or below a path, sorted; hidden files and folders are left out.
+// Folder returns root in a form that filepath.WalkDir descends into also when root is a symbolic link to a folder.
+func Folder(root string) string { return strings.TrimSuffix(root, "/") + "/" }
+
+// manifests lists the YAML and JSON files at or below a path, sorted; hidden files and folders are left out. The path may be a
+// symbolic link; links to folders below it are not followed.
 func manifests(root string) ([]string, error) {
 	info, err := os.Stat(root)
 	if err != nil {
@@ -131,6 +141,7 @@ func manifests(root string) ([]string, error) {
 		return []string{root}, nil
 	}
 	var names []string
+	root = Folder(root)
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:

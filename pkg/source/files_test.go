@@ -107,3 +107,56 @@ func TestFoldersAreReadWithEverythingBelow(t *testing.T) {
 		t.Errorf("%d Meshes, faults %v, error %v", len(f.Objects.Meshes), f.Faults, err)
 	}
 }
+
+func TestKeysGivenTwiceAreNamed(t *testing.T) {
+	t.Parallel()
+	const mesh = "apiVersion: appmesh.k8s.aws/v1beta2\nkind: Mesh\nmetadata: {name: m}\nspec:\n  namespaceSelector: {matchLabels: {a: b}}\n"
+	for name, c := range map[string]struct{ text, want string }{
+		"a field of ours": {mesh + "  namespaceSelector: {}\n",
+			`-:6: Mesh m: spec.namespaceSelector: key "namespaceSelector" was given before, at line 5, and this value counts; remove one of the two`},
+		"in a flow mapping": {"apiVersion: appmesh.k8s.aws/v1beta2\nkind: Mesh\nmetadata: {name: n, name: m}\n", `-:3: Mesh m: metadata.name: key "name"`},
+		"in a list":         {"apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec:\n  ports:\n  - {port: 1, port: 2}\n", `-:6: Service shop/s: spec.ports[0].port: key "port"`},
+		"in an item of a List": {"apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Namespace\n  metadata:\n    name: ns\n    labels: {a: b, a: c}\n",
+			`-:8: Namespace ns: metadata.labels.a: key "a"`},
+		"the items of a List": {"apiVersion: v1\nkind: List\nitems: []\nitems: []\n", `-:4: items: key "items" was given before, at line 3`},
+		"in JSON":             {`{"apiVersion": "appmesh.k8s.aws/v1beta2", "kind": "Mesh", "metadata": {"name": "m"}, "spec": {}, "spec": {}}`, `-:1: Mesh m: spec: key "spec"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := read(t, c.text)
+			if len(f.Warnings) != 1 || len(f.Faults) != 0 || !strings.HasPrefix(f.Warnings[0].Error(), c.want) || !f.Warnings[0].Strict() {
+				t.Fatalf("faults %v, warnings %v, want one warning %q", f.Faults, f.Warnings, c.want)
+			}
+		})
+	}
+	if f := read(t, mesh+"  namespaceSelector: {}\n"); len(f.Objects.Meshes[0].Spec.NamespaceSelector.MatchLabels) != 0 {
+		t.Error("the last value does not count")
+	}
+	if f := read(t, mesh+"  x: &x {a: b}\n  y: {<<: *x, a: c}\n"); len(f.Warnings) != 2 || f.Warnings[0].Reason != ReasonUnknownField {
+		t.Errorf("a merged key that is overridden is no duplicate: %v", f.Warnings)
+	}
+}
+
+func TestALinkToAFolderIsFollowed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "real"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "real", "m.yaml"), []byte(manifest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("real", link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{link, link + "/"} {
+		f, err := ReadFiles([]string{path}, "shop", nil)
+		if err != nil || f.Own() != 1 {
+			t.Fatalf("%d objects in %s: %v", f.Own(), path, err)
+		}
+		if file, _ := f.Position(mesh.Object{Kind: "VirtualService", Namespace: "shop", Name: "color"}, ""); file != filepath.Join(link, "m.yaml") {
+			t.Errorf("the file is called %s", file)
+		}
+	}
+}

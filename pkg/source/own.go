@@ -207,8 +207,8 @@ func identify(kind string, object map[string]any, namespace string) mesh.Object 
 	if ns, _ := metadata["namespace"].(string); ns != "" {
 		id.Namespace = ns
 	}
-	if kind == "Mesh" {
-		id.Namespace = ""
+	if slices.Contains([]string{"Mesh", "MeshSettings", "Namespace"}, kind) {
+		id.Namespace = "" // these belong to the cluster
 	}
 	return id
 }

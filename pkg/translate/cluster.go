@@ -9,7 +9,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
-	rawbufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -23,6 +22,9 @@ const (
 	// Source: dumps of App Mesh's configuration.
 	localConnectTimeout    = 250 * time.Millisecond
 	upstreamConnectTimeout = time.Second
+	// ownConnectTimeout is that of connections from the proxy to itself. Only its own business can delay them: when a thousand came at
+	// once, 250 ms ended all of them.
+	ownConnectTimeout = 10 * time.Second
 	// unlimited is what App Mesh wrote for every circuit breaker that was not set.
 	unlimited = 2147483647
 	// noTrafficInterval is Envoy's default pause between health checks of a healthy endpoint of a cluster that never had traffic,
@@ -68,6 +70,11 @@ func upstreamCluster(d *mesh.Destination, socket bool) (upstream, error) {
 			return upstream{}, err
 		}
 		c.TransportSocket = s
+		if d.Plain {
+			if c.TransportSocketMatches, err = plainMatches(); err != nil {
+				return upstream{}, err
+			}
+		}
 	}
 	if d.DNS != nil {
 		setDNS(c, d)
@@ -174,16 +181,13 @@ func passThrough(name string, k *mesh.KeepAlive, o mesh.HTTPOptions) (*xds.Resou
 
 // pipeCluster returns a cluster that leads to a listener of the proxy itself and tells it the addresses of each connection.
 func pipeCluster(name, path string) (*xds.Resource, error) {
-	raw, err := pack(&rawbufferv3.RawBuffer{})
+	raw, err := clearText()
 	if err != nil {
 		return nil, err
 	}
 	typed, err := pack(&proxyprotocolv3.ProxyProtocolUpstreamTransport{
-		Config: &corev3.ProxyProtocolConfig{Version: corev3.ProxyProtocolConfig_V2},
-		TransportSocket: &corev3.TransportSocket{
-			Name:       "envoy.transport_sockets.raw_buffer",
-			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: raw},
-		},
+		Config:          &corev3.ProxyProtocolConfig{Version: corev3.ProxyProtocolConfig_V2},
+		TransportSocket: raw,
 	})
 	if err != nil {
 		return nil, err
@@ -191,7 +195,7 @@ func pipeCluster(name, path string) (*xds.Resource, error) {
 	return xds.NewResource(name, &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-		ConnectTimeout:       durationpb.New(localConnectTimeout),
+		ConnectTimeout:       durationpb.New(ownConnectTimeout),
 		CircuitBreakers:      breakers(mesh.Pool{}),
 		TransportSocket: &corev3.TransportSocket{
 			Name:       "envoy.transport_sockets.upstream_proxy_protocol",
@@ -293,9 +297,11 @@ func assignment(name string, list []mesh.Endpoint, healthPort uint32) *endpointv
 		if healthPort != 0 {
 			endpoint.HealthCheckConfig = &endpointv3.Endpoint_HealthCheckConfig{PortValue: healthPort}
 		}
-		zone.LbEndpoints = append(zone.LbEndpoints, &endpointv3.LbEndpoint{
-			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: endpoint},
-		})
+		member := &endpointv3.LbEndpoint{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: endpoint}}
+		if e.Plain {
+			member.Metadata = plainMetadata()
+		}
+		zone.LbEndpoints = append(zone.LbEndpoints, member)
 	}
 	return a
 }

@@ -6,11 +6,14 @@ import (
 	"strings"
 	"time"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rawbufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/aftermesh/aftermesh/pkg/mesh"
@@ -61,6 +64,32 @@ func transportSocket(m proto.Message) (*corev3.TransportSocket, error) {
 	return &corev3.TransportSocket{
 		Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed},
 	}, err
+}
+
+// plainKey marks endpoints that are reached in clear text although their cluster encrypts.
+const plainKey = "plain"
+
+// clearText is the transport socket without encryption.
+func clearText() (*corev3.TransportSocket, error) {
+	typed, err := pack(&rawbufferv3.RawBuffer{})
+	return &corev3.TransportSocket{
+		Name: "envoy.transport_sockets.raw_buffer", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed},
+	}, err
+}
+
+func plain() *structpb.Struct {
+	return &structpb.Struct{Fields: map[string]*structpb.Value{plainKey: structpb.NewBoolValue(true)}}
+}
+
+// plainMatches makes a cluster speak clear text to marked endpoints.
+func plainMatches() ([]*clusterv3.Cluster_TransportSocketMatch, error) {
+	s, err := clearText()
+	return []*clusterv3.Cluster_TransportSocketMatch{{Name: plainKey, Match: plain(), TransportSocket: s}}, err
+}
+
+// plainMetadata marks an endpoint.
+func plainMetadata() *corev3.Metadata {
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"envoy.transport_socket_match": plain()}}
 }
 
 func validation(t *mesh.Trust, socket bool) *tlsv3.CommonTlsContext_CombinedValidationContext {

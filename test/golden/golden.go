@@ -61,7 +61,8 @@ func (f *File) Step(manifests []byte) (*pipeline.Snapshot, error) {
 		return nil, fault
 	}
 	comment := string(f.Comment)
-	in.Objects.Settings.Offline = !strings.Contains(comment, "cluster: true")
+	offline := !strings.Contains(comment, "cluster: true")
+	in.Objects.Settings.Offline, in.Objects.Settings.Loopback = offline, offline
 	in.Objects.Settings.EgressExempt = []string{"*.amazonaws.com"}
 	in.Objects.Settings.BackendGroups = strings.Contains(comment, "groups: true")
 	s := pipeline.New(nil, time.Now).Step(&in.Objects)

@@ -142,9 +142,14 @@ func (p *proof) forward(ctx context.Context) error {
 	return nil
 }
 
-// setCorefile restarts CoreDNS too: the cluster's has no plugin that would read the file again.
+// setCorefile restarts CoreDNS too: the cluster's has no plugin that would read the file again. It returns when the pods with the old file
+// have gone: they answer for a second or two after the rollout is complete.
 func (p *proof) setCorefile(ctx context.Context, text string) error {
 	patch, err := json.Marshal(map[string]any{"data": map[string]string{"Corefile": text}})
+	if err != nil {
+		return err
+	}
+	old, err := p.kubectl(ctx, "-n", "kube-system", "get", "pods", "-l", "k8s-app=kube-dns", "-o", "name")
 	if err != nil {
 		return err
 	}
@@ -152,6 +157,7 @@ func (p *proof) setCorefile(ctx context.Context, text string) error {
 		{"patch", "configmap", "coredns", "--type=merge", "-p", string(patch)},
 		{"rollout", "restart", "deployment/coredns"},
 		{"rollout", "status", "deployment/coredns", "--timeout=60s"},
+		append([]string{"wait", "--for=delete", "--timeout=60s"}, strings.Fields(old)...),
 	} {
 		if _, err := p.kubectl(ctx, append([]string{"-n", "kube-system"}, args...)...); err != nil {
 			return err

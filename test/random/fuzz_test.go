@@ -32,7 +32,7 @@ func FuzzManifests(f *testing.F) {
 			t.Fatalf("bad manifests are faults, not an error: %v", err)
 		}
 		o := &in.Objects
-		o.Settings.Offline, o.Settings.BackendGroups = offline, true
+		o.Settings.Offline, o.Settings.Loopback, o.Settings.BackendGroups = offline, offline, true
 		p := pipeline.New(nil, time.Now)
 		s := p.Step(o)
 		for _, err := range s.Failed {

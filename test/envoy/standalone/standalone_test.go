@@ -80,17 +80,7 @@ func start(t *testing.T, binary string, args ...string) *log {
 	t.Helper()
 	out := &log{}
 	cmd := exec.CommandContext(t.Context(), binary, args...)
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may be gone already
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("%s:\n%s", filepath.Base(binary), out)
-		}
-	})
+	background(t, cmd, out)
 	return out
 }
 
@@ -119,9 +109,7 @@ func TestAFolderIsServedAndFollowed(t *testing.T) {
 	}
 	dir := t.TempDir()
 	binary, file := filepath.Join(dir, "aftermesh"), filepath.Join(dir, "manifests", "mesh.yaml")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../..").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	build(t, binary)
 	if err := os.Mkdir(filepath.Dir(file), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +139,9 @@ func TestAFolderIsServedAndFollowed(t *testing.T) {
 	write(t, file, strings.Replace(manifests, "9000", "9001", 1))
 	eventually(t, "an edit arrives", func() bool { return strings.Contains(clusters(), "cds_egress_demo_blue_default_http_9001") })
 	write(t, file, "a: [")
-	eventually(t, "a broken file is reported", func() bool { return strings.Contains(said.String(), "KEPT the last good state") })
+	eventually(t, "a broken file is reported", func() bool {
+		return strings.Contains(said.String(), "it may stand in the document that cannot be read")
+	})
 	if !strings.Contains(clusters(), "cds_egress_demo_blue_default_http_9001") {
 		t.Error("a broken file took down what worked")
 	}
