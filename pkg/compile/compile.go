@@ -55,12 +55,34 @@ type Place struct {
 }
 
 // Compiler runs passes and remembers what validate said of each object, which depends on nothing else: an object is never
-// modified, so its pointer stands for its content. A fresh Compiler decides the same. Calls must not overlap.
+// modified, so its pointer stands for its content. The Settings of all passes must be the same. A fresh Compiler decides the same.
+// Calls must not overlap.
 type Compiler struct {
-	judged map[meshv1beta2.Object][]mesh.Problem
+	judged memo[meshv1beta2.Object, []mesh.Problem]
 	// selectors and labels are what selecting pods takes most of its time for.
 	selectors memo[*metav1.LabelSelector, labels.Selector]
 	labels    memo[*Pod, string]
+	selection selection
+	// endpoints and destinations are those of the last pass, with what they are made from.
+	endpoints    memo[listenerKey, *podEndpoints]
+	destinations memo[listenerKey, *sealed]
+	// named is what claim reads from each object; aged are the objects by age.
+	named memo[meshv1beta2.Object, *named]
+	aged  struct {
+		meshes   aged[*meshv1beta2.Mesh]
+		nodes    aged[*meshv1beta2.VirtualNode]
+		services aged[*meshv1beta2.VirtualService]
+		routers  aged[*meshv1beta2.VirtualRouter]
+		routes   aged[*meshv1beta2.Route]
+		gateways aged[*meshv1beta2.VirtualGateway]
+		entering aged[*meshv1beta2.GatewayRoute]
+		groups   aged[*meshv1beta2.BackendGroup]
+	}
+	// members are those of the last pass.
+	members struct {
+		proxies []mesh.Proxy
+		of      map[string]string
+	}
 }
 
 // Compile decides what every proxy does. It never fails: what a user got wrong is in the Problems.
@@ -117,6 +139,7 @@ func handful(list []mesh.Problem) []mesh.Problem {
 func (c *Compiler) pass(in *Objects) *Result {
 	b := newBuilder(in)
 	b.compiler = c
+	b.sortByAge()
 	c.judge(b)
 	b.indexMeshes()
 	b.useSettings()
@@ -131,41 +154,18 @@ func (c *Compiler) pass(in *Objects) *Result {
 	b.compileGateways()
 	b.assignMembers()
 	c.selectors.turn()
-	c.labels.turn()
+	c.named.turn()
+	c.endpoints.turn()
+	c.destinations.turn()
 	return b.seal()
 }
 
-// memo remembers what was made of a value that is never modified, so that its pointer stands for it. It keeps what the last pass used.
-type memo[K comparable, V any] struct{ last, now map[K]V }
-
-// get returns what make returns for the key, or has returned.
-func (m *memo[K, V]) get(k K, make func(K) V) V {
-	v, known := m.last[k]
-	if !known {
-		v = make(k)
-	}
-	if m.now == nil {
-		m.now = map[K]V{}
-	}
-	m.now[k] = v
-	return v
-}
-
-// turn ends a pass.
-func (m *memo[K, V]) turn() { m.last, m.now = m.now, nil }
-
 // judge adds what validate finds in each object by itself.
 func (c *Compiler) judge(b *builder) {
-	next := make(map[meshv1beta2.Object][]mesh.Problem, len(c.judged))
 	for o := range b.in.All() {
-		problems, known := c.judged[o]
-		if !known {
-			problems = b.judgeObject(o)
-		}
-		next[o] = problems
-		b.problems = append(b.problems, problems...)
+		b.problems = append(b.problems, c.judged.get(o, b.judgeObject)...)
 	}
-	c.judged = next
+	c.judged.turn()
 }
 
 // hostOfCallers is the rule against nodes at addresses of their callers.
@@ -194,6 +194,7 @@ func (b *builder) judgeObject(o meshv1beta2.Object) []mesh.Problem {
 // builder holds the intermediate results of the passes. Maps are only looked up, never ranged over, where order matters.
 type builder struct {
 	compiler *Compiler
+	// in has its objects, as far as their age matters, in the order of it.
 	in       *Objects
 	problems []mesh.Problem
 
@@ -213,8 +214,10 @@ type builder struct {
 	routeByName map[nameKey]*router
 	virtuals    map[types.NamespacedName]*virtualService
 	gateways    []*gateway // by age
-	entering    []*meshv1beta2.GatewayRoute
-	virtualOf   map[nameKey]*virtualService
+	// gatewayIndex finds the gateways that select a pod.
+	gatewayIndex selectorIndex
+	entering     []*meshv1beta2.GatewayRoute
+	virtualOf    map[nameKey]*virtualService
 	// virtualsIn are the services of a namespace, oldest first; made at first use.
 	virtualsIn map[string][]*virtualService
 	groupOf    map[types.NamespacedName]*meshv1beta2.BackendGroup
@@ -238,6 +241,7 @@ type builder struct {
 	hosts     []mesh.Host
 	workloads []*mesh.Workload
 	groups    map[string]*mesh.Group
+	groupIDs  map[member]string
 	proxies   []mesh.Proxy
 	members   map[string]string
 }
@@ -261,12 +265,12 @@ func newBuilder(in *Objects) *builder {
 		routeByName: make(map[nameKey]*router, len(in.VirtualRouters)),
 		virtuals:    make(map[types.NamespacedName]*virtualService, len(in.VirtualServices)),
 		virtualOf:   make(map[nameKey]*virtualService, len(in.VirtualServices)),
-		groups:      map[string]*mesh.Group{},
+		groups:      make(map[string]*mesh.Group, len(in.VirtualNodes)),
+		groupIDs:    make(map[member]string, len(in.VirtualNodes)),
 		besideNodes: map[types.NamespacedName]bool{},
 		contested:   map[*node][]contest{},
 		calls:       map[string]int{},
 		compared:    map[string]int{},
-		members:     make(map[string]string, len(in.Pods)),
 		issued:      map[mesh.Object]bool{},
 	}
 	for _, n := range in.Namespaces {
@@ -296,7 +300,6 @@ func (b *builder) seal() *Result {
 		m.Groups = append(m.Groups, g)
 	}
 	slices.SortFunc(m.Groups, func(x, y *mesh.Group) int { return cmp.Compare(x.ID, y.ID) })
-	slices.SortFunc(m.Proxies, func(x, y mesh.Proxy) int { return cmp.Compare(x.ID, y.ID) })
 	certificates := b.certificateRequests()
 	slices.SortFunc(b.problems, mesh.Problem.Compare)
 	slices.SortFunc(b.refused, func(x, y Refused) int { return comparePods(x.Pod, y.Pod) })
@@ -331,14 +334,4 @@ func objectOf(o meshv1beta2.Object) mesh.Object {
 
 func keyOf(o meshv1beta2.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
-}
-
-// byAge orders objects from the oldest to the youngest, then by namespace and name: the order in which they win conflicts.
-func byAge[T meshv1beta2.Object](list []T) []T {
-	out := slices.Clone(list)
-	slices.SortFunc(out, func(x, y T) int {
-		return cmp.Or(x.GetCreationTimestamp().Compare(y.GetCreationTimestamp().Time),
-			cmp.Compare(x.GetNamespace(), y.GetNamespace()), cmp.Compare(x.GetName(), y.GetName()))
-	})
-	return out
 }

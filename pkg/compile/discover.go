@@ -1,12 +1,8 @@
 package compile
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
-
-	"k8s.io/apimachinery/pkg/labels"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
@@ -26,7 +22,7 @@ func (b *builder) discover(n *node, d *mesh.Destination) bool {
 	if n.selector != nil && !b.in.Settings.Offline {
 		pods := n.endpointPods()
 		if len(pods) > 0 || sd.DNS == nil || b.inCluster(n, sd.DNS.Hostname) || validate.CallersOwn(sd.DNS.Hostname) {
-			d.Endpoints = n.podEndpoints(pods, d.Port, b.servicePortFor(n, d.Port), d.IPPreference)
+			d.Endpoints = b.podEndpoints(n, pods, d.Port, b.servicePortFor(n, d.Port), d.IPPreference)
 			return true
 		}
 	}
@@ -114,115 +110,4 @@ func (b *builder) discoverService(n *node, d *mesh.Destination, key serviceKey, 
 	}
 	d.Endpoints = sliceEndpoints(b.slices[key], p.Name, d.IPPreference)
 	return true
-}
-
-// selectPods fills in the pods of each node. Pods that share all their labels are matched once; a node with equality terms is
-// only tried where one of them holds.
-func (b *builder) selectPods() {
-	byPair := map[string][]*node{} // namespace, key and value of one equality term
-	general := map[string][]*node{}
-	for i, n := range b.nodeOrder {
-		n.rank = i
-		s := n.object.Spec.PodSelector
-		if s == nil {
-			continue
-		}
-		n.selector = b.compiler.selectors.get(s, selectorOf)
-		if k, v, ok := firstTerm(s.MatchLabels); ok {
-			byPair[pairKey(n.self.Namespace, k, v)] = append(byPair[pairKey(n.self.Namespace, k, v)], n)
-		} else {
-			general[n.self.Namespace] = append(general[n.self.Namespace], n)
-		}
-	}
-	if len(byPair) == 0 && len(general) == 0 {
-		return
-	}
-	b.matchPods(byPair, general)
-}
-
-// matchPods gives each node its pods in the order of their UIDs. A pod is an endpoint of maxSelecting listeners at most, those of the
-// oldest nodes.
-func (b *builder) matchPods(byPair, general map[string][]*node) {
-	pods := slices.Clone(b.in.Pods)
-	slices.SortFunc(pods, func(x, y *Pod) int { return cmp.Compare(x.UID, y.UID) })
-	type matched struct{ kept, surplus []*node }
-	known := map[string]matched{}
-	lost := map[*node]int{}
-	for _, p := range pods {
-		key := b.compiler.labels.get(p, labelKey)
-		m, ok := known[key]
-		if !ok {
-			m.kept, m.surplus = cutSelecting(match(p, byPair, general))
-			known[key] = m
-		}
-		for _, n := range m.kept {
-			n.pods = append(n.pods, p)
-		}
-		for _, n := range m.surplus {
-			lost[n]++
-		}
-	}
-	for n, pods := range lost {
-		b.tooLarge(mesh.Problem{Object: n.self, Partial: true, Path: "spec.podSelector"},
-			"%d pods are left out: older nodes with %d listeners, which is the most, select them already; narrow the selectors", pods, maxSelecting)
-	}
-}
-
-// cutSelecting cuts nodes, the oldest first, where their listeners are more than a pod may serve.
-func cutSelecting(nodes []*node) (kept, surplus []*node) {
-	total := 0
-	for i, n := range nodes {
-		if total += max(1, len(n.object.Spec.Listeners)); total > maxSelecting {
-			return nodes[:i], nodes[i:]
-		}
-	}
-	return nodes, nil
-}
-
-// match returns the nodes that select a pod, oldest first.
-func match(p *Pod, byPair, general map[string][]*node) []*node {
-	var out []*node
-	set := labels.Set(p.Labels)
-	try := func(list []*node) {
-		for _, n := range list {
-			if n.selector.Matches(set) {
-				out = append(out, n)
-			}
-		}
-	}
-	for k, v := range p.Labels {
-		try(byPair[pairKey(p.Namespace, k, v)])
-	}
-	try(general[p.Namespace])
-	slices.SortFunc(out, func(x, y *node) int { return cmp.Compare(x.rank, y.rank) })
-	return out
-}
-
-func pairKey(ns, k, v string) string { return ns + "\x00" + k + "\x00" + v }
-
-func firstTerm(m map[string]string) (k, v string, ok bool) {
-	for key := range m {
-		if !ok || key < k {
-			k, v, ok = key, m[key], true
-		}
-	}
-	return k, v, ok
-}
-
-// labelKey is equal for pods of one namespace that have the same labels.
-func labelKey(p *Pod) string {
-	keys := make([]string, 0, len(p.Labels))
-	for k := range p.Labels {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	var sb strings.Builder
-	sb.WriteString(p.Namespace)
-	for _, k := range keys {
-		sb.WriteByte(0)
-		sb.WriteString(k)
-		sb.WriteByte(0)
-		sb.WriteString(p.Labels[k])
-	}
-	return sb.String()
 }

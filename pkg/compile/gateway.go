@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/labels"
-
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
@@ -67,11 +65,8 @@ func (b *builder) gatewayListeners(g *gateway, w *mesh.Workload) {
 // select it now, of which the oldest counts.
 func (b *builder) gatewayOf(p *Pod) string {
 	first := ""
-	for _, g := range b.gateways {
-		s := g.object.Spec.PodSelector
-		if s == nil || g.self.Namespace != p.Namespace || !b.compiler.selectors.get(s, selectorOf).Matches(labels.Set(p.Labels)) {
-			continue
-		}
+	for _, i := range b.gatewayIndex.match(p) {
+		g := b.gateways[i]
 		id := mesh.WorkloadID{Mesh: g.mesh.name, Gateway: true, Name: g.name}.String()
 		if id == p.Node {
 			return id
@@ -79,6 +74,16 @@ func (b *builder) gatewayOf(p *Pod) string {
 		first = cmp.Or(first, id)
 	}
 	return cmp.Or(first, p.Node)
+}
+
+// indexGateways indexes the selectors of the gateways.
+func (b *builder) indexGateways() (out selectorIndex) {
+	for i, g := range b.gateways {
+		if s := g.object.Spec.PodSelector; s != nil {
+			out.add(i, g.self.Namespace, s, b.compiler.selectors.get(s, selectorOf))
+		}
+	}
+	return out
 }
 
 // entering builds both hops of one gateway.

@@ -20,6 +20,7 @@ func (b *builder) assignMembers() {
 		byID[w.ID.String()] = w
 	}
 	if b.in.Settings.Offline {
+		b.members = make(map[string]string, len(byID))
 		for id, w := range byID {
 			// Proxies outside a cluster bring their own bootstrap, with a provider of secrets or without.
 			b.groups[id] = &mesh.Group{ID: id, Workload: w, Profile: mesh.Profile{IPv4: true, SDS: true}}
@@ -27,35 +28,43 @@ func (b *builder) assignMembers() {
 		}
 		return
 	}
-	selecting := map[*Pod][]*node{}
-	for _, n := range b.nodeOrder {
-		for _, p := range n.pods {
-			if p.Node != "" || b.wanted(p) {
-				selecting[p] = append(selecting[p], n)
-			}
-		}
-	}
-	for _, p := range b.in.Pods {
+	b.gatewayIndex = b.indexGateways()
+	known := &b.compiler.selection
+	b.proxies = make([]mesh.Proxy, 0, len(known.pods))
+	for i, p := range known.pods {
+		selecting := known.nodesOf[i]
 		if p.Node == "" {
-			b.findOutside(p, selecting[p])
+			b.findOutside(p, selecting)
 			continue
 		}
-		w := byID[b.workloadOf(p, selecting[p])]
+		w := byID[b.workloadOf(p, selecting)]
 		if w == nil || w.Object.Namespace != p.Namespace {
 			continue
 		}
 		b.findRefused(p, w)
-		id := b.group(w, profileOf(p))
-		b.members[p.UID] = id
 		b.proxies = append(b.proxies, mesh.Proxy{
-			ID: p.UID, Namespace: p.Namespace, Name: p.Name, Group: id, Counted: p.Running && !p.Terminating,
+			ID: p.UID, Namespace: p.Namespace, Name: p.Name, Group: b.group(w, profileOf(p)), Counted: p.Running && !p.Terminating,
 		})
 	}
+	b.shareMembers()
 	b.reportContested()
 }
 
+// shareMembers makes the map of the members, or takes that of the last pass when the proxies are the same.
+func (b *builder) shareMembers() {
+	last := &b.compiler.members
+	if last.of == nil || !slices.Equal(last.proxies, b.proxies) {
+		last.of = make(map[string]string, len(b.proxies))
+		for i := range b.proxies {
+			last.of[b.proxies[i].ID] = b.proxies[i].Group
+		}
+		last.proxies = b.proxies
+	}
+	b.proxies, b.members = last.proxies, last.of
+}
+
 // workloadOf returns the id of the workload that pod p belongs to.
-func (b *builder) workloadOf(p *Pod, selecting []*node) string {
+func (b *builder) workloadOf(p *Pod, selecting []int) string {
 	if strings.Contains(p.Node, "/virtualGateway/") {
 		return b.gatewayOf(p)
 	}
@@ -63,14 +72,15 @@ func (b *builder) workloadOf(p *Pod, selecting []*node) string {
 		return p.Node
 	}
 	for _, n := range selecting {
-		if n.id() == p.Node {
+		if b.nodeOrder[n].id() == p.Node {
 			return p.Node
 		}
 	}
+	oldest := b.nodeOrder[selecting[0]]
 	if len(selecting) > 1 {
-		b.contested[selecting[0]] = append(b.contested[selecting[0]], contest{p, selecting})
+		b.contested[oldest] = append(b.contested[oldest], contest{p, selecting})
 	}
-	return selecting[0].id()
+	return oldest.id()
 }
 
 // id is the node id of the proxies of n.
@@ -84,7 +94,7 @@ func (n *node) id() string {
 // contest is a pod that several nodes select.
 type contest struct {
 	pod   *Pod
-	nodes []*node
+	nodes []int
 }
 
 // reportContested tells the node that pods run as, because it is the oldest, who else selects them.
@@ -96,7 +106,7 @@ func (b *builder) reportContested() {
 			pods = append(pods, c.pod.Namespace+"/"+c.pod.Name)
 		}
 		for _, other := range list[0].nodes {
-			ids = append(ids, other.id())
+			ids = append(ids, b.nodeOrder[other].id())
 		}
 		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "spec.podSelector",
 			Message: fmt.Sprintf("pod %s is selected by %d nodes (%s); it runs as the oldest, %s; narrow the selectors", some(pods), len(ids), some(ids), n.self)})
@@ -124,9 +134,28 @@ func profileOf(p *Pod) mesh.Profile {
 	return out
 }
 
-// group returns the id of the group of a workload and a profile, creating it at first use. The id of the usual profile is
-// the workload's own.
+// member is what the group of a proxy depends on.
+type member struct {
+	workload *mesh.Workload
+	profile  mesh.Profile
+}
+
+// group returns the id of the group of a workload and a profile, creating it at first use.
 func (b *builder) group(w *mesh.Workload, p mesh.Profile) string {
+	id, known := b.groupIDs[member{w, p}]
+	if !known {
+		id = groupID(w, p)
+		b.groupIDs[member{w, p}] = id
+		b.groups[id] = &mesh.Group{ID: id, Workload: w, Profile: p}
+		if !p.Draining {
+			b.profileLacks(w, p)
+		}
+	}
+	return id
+}
+
+// groupID names a group. The id of the usual profile is the workload's own.
+func groupID(w *mesh.Workload, p mesh.Profile) string {
 	// A question mark of a name is written otherwise: "a?sds" may be the name of a node.
 	id := w.ID.String()
 	if strings.ContainsAny(id, "?%") {
@@ -147,12 +176,6 @@ func (b *builder) group(w *mesh.Workload, p mesh.Profile) string {
 	}
 	if len(extra) > 0 {
 		id += "?" + strings.Join(extra, "&")
-	}
-	if b.groups[id] == nil {
-		b.groups[id] = &mesh.Group{ID: id, Workload: w, Profile: p}
-		if !p.Draining {
-			b.profileLacks(w, p)
-		}
 	}
 	return id
 }

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/labels"
-
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
@@ -23,13 +21,13 @@ func (b *builder) wanted(p *Pod) bool {
 
 // findOutside notes a pod that should have a proxy. Of those that bring a container envoy only gateways are meant: in other pods it is
 // the user's own proxy.
-func (b *builder) findOutside(p *Pod, selecting []*node) {
+func (b *builder) findOutside(p *Pod, selecting []int) {
 	if !b.wanted(p) {
 		return
 	}
 	out := Outsider{Pod: p}
 	if len(selecting) > 0 {
-		out.Object = selecting[0].self
+		out.Object = b.nodeOrder[selecting[0]].self
 	} else if p.HasEnvoy {
 		out.Object = b.gatewayFor(p)
 	}
@@ -42,11 +40,8 @@ func (b *builder) findOutside(p *Pod, selecting []*node) {
 
 // gatewayFor returns the oldest gateway that selects a pod.
 func (b *builder) gatewayFor(p *Pod) mesh.Object {
-	for _, g := range b.gateways {
-		s := g.object.Spec.PodSelector
-		if s != nil && g.self.Namespace == p.Namespace && b.compiler.selectors.get(s, selectorOf).Matches(labels.Set(p.Labels)) {
-			return g.self
-		}
+	if found := b.gatewayIndex.match(p); len(found) > 0 {
+		return b.gateways[found[0]].self
 	}
 	return mesh.Object{}
 }

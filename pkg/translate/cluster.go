@@ -22,6 +22,9 @@ const (
 	// Source: dumps of App Mesh's configuration.
 	localConnectTimeout    = 250 * time.Millisecond
 	upstreamConnectTimeout = time.Second
+	// ownConnectTimeout is that of connections from the proxy to itself. Only its own business can delay them: when a thousand came at
+	// once, 250 ms ended all of them.
+	ownConnectTimeout = 10 * time.Second
 	// unlimited is what App Mesh wrote for every circuit breaker that was not set.
 	unlimited = 2147483647
 	// noTrafficInterval is Envoy's default pause between health checks of a healthy endpoint of a cluster that never had traffic,
@@ -192,7 +195,7 @@ func pipeCluster(name, path string) (*xds.Resource, error) {
 	return xds.NewResource(name, &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-		ConnectTimeout:       durationpb.New(localConnectTimeout),
+		ConnectTimeout:       durationpb.New(ownConnectTimeout),
 		CircuitBreakers:      breakers(mesh.Pool{}),
 		TransportSocket: &corev3.TransportSocket{
 			Name:       "envoy.transport_sockets.upstream_proxy_protocol",
