@@ -43,7 +43,7 @@ func (b *builder) attach(r *meshv1beta2.GatewayRoute, of map[*meshv1beta2.Virtua
 			fmt.Sprintf("%s does not select the route; give namespace %s and the route the labels that its namespaceSelector and gatewayRouteSelector ask for, or create the route again",
 				g.self, r.Namespace)
 	}
-	found, problem := membership.DesignateGateway(b.allGateways, r, nsLabels, func(g *meshv1beta2.VirtualGateway) bool {
+	found, problem := membership.DesignateGateway(b.of.VirtualGateways, r, nsLabels, func(g *meshv1beta2.VirtualGateway) bool {
 		return b.meshOf[ID(g)] == b.meshOf[ID(r)]
 	})
 	if problem != nil {

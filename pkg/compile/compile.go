@@ -3,7 +3,6 @@ package compile
 import (
 	"cmp"
 	"fmt"
-	"iter"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -56,13 +55,20 @@ type Place struct {
 }
 
 // Compiler runs passes and remembers what validate said of each object, which depends on nothing else: an object is never
-// modified, so its pointer stands for its content. A fresh Compiler decides the same. Calls must not overlap.
+// modified, so its pointer stands for its content. The Settings of all passes must be the same. A fresh Compiler decides the same.
+// Calls must not overlap.
 type Compiler struct {
-	judged map[meshv1beta2.Object][]mesh.Problem
+	judged memo[meshv1beta2.Object, []mesh.Problem]
 	// selectors and labels are what selecting pods takes most of its time for.
 	selectors memo[*metav1.LabelSelector, labels.Selector]
 	labels    memo[*Pod, string]
 	selection selection
+	// endpoints and destinations are those of the last pass, with what they are made from.
+	endpoints    memo[listenerKey, *podEndpoints]
+	destinations memo[listenerKey, *sealed]
+	// named is what claim reads from each object; aged are the objects by age.
+	named memo[meshv1beta2.Object, *named]
+	aged  agedObjects
 	// members are those of the last pass.
 	members struct {
 		proxies []mesh.Proxy
@@ -122,8 +128,7 @@ func handful(list []mesh.Problem) []mesh.Problem {
 
 // pass compiles the objects as they are.
 func (c *Compiler) pass(in *Objects) *Result {
-	b := newBuilder(in)
-	b.compiler = c
+	b := newBuilder(c, in)
 	c.judge(b)
 	b.indexMeshes()
 	b.useSettings()
@@ -138,40 +143,18 @@ func (c *Compiler) pass(in *Objects) *Result {
 	b.compileGateways()
 	b.assignMembers()
 	c.selectors.turn()
+	c.named.turn()
+	c.endpoints.turn()
+	c.destinations.turn()
 	return b.seal()
 }
 
-// memo remembers what was made of a value that is never modified, so that its pointer stands for it. It keeps what the last pass used.
-type memo[K comparable, V any] struct{ last, now map[K]V }
-
-// get returns what make returns for the key, or has returned.
-func (m *memo[K, V]) get(k K, make func(K) V) V {
-	v, known := m.last[k]
-	if !known {
-		v = make(k)
-	}
-	if m.now == nil {
-		m.now = map[K]V{}
-	}
-	m.now[k] = v
-	return v
-}
-
-// turn ends a pass.
-func (m *memo[K, V]) turn() { m.last, m.now = m.now, nil }
-
 // judge adds what validate finds in each object by itself.
 func (c *Compiler) judge(b *builder) {
-	next := make(map[meshv1beta2.Object][]mesh.Problem, len(c.judged))
 	for o := range All[meshv1beta2.Object](b.in) {
-		problems, known := c.judged[o]
-		if !known {
-			problems = b.judgeObject(o)
-		}
-		next[o] = problems
-		b.problems = append(b.problems, problems...)
+		b.problems = append(b.problems, c.judged.get(o, b.judgeObject)...)
 	}
-	c.judged = next
+	c.judged.turn()
 }
 
 // hostOfCallers is the rule against nodes at addresses of their callers.
@@ -200,15 +183,14 @@ func (b *builder) judgeObject(o meshv1beta2.Object) []mesh.Problem {
 // builder holds the intermediate results of the passes. Maps are only looked up, never ranged over, where order matters.
 type builder struct {
 	compiler *Compiler
+	// in has its objects, as far as their age matters, in the order of it.
 	in       *Objects
+	of       objectsByAge
 	problems []mesh.Problem
 
 	meshes []*meshInfo // by age
-	// allMeshes and allGateways are those that selectors are looked for in, usable or not.
-	allMeshes   []*meshv1beta2.Mesh
-	allGateways []*meshv1beta2.VirtualGateway
-	meshOf      map[mesh.Object]*meshInfo
-	labels      map[string]map[string]string // of namespaces
+	meshOf map[mesh.Object]*meshInfo
+	labels map[string]map[string]string // of namespaces
 	// designated are the meshes that select a namespace, by namespace.
 	designated map[string]designation
 	names      map[mesh.Object]Place
@@ -221,9 +203,7 @@ type builder struct {
 	routers     map[types.NamespacedName]*router
 	routeByName map[nameKey]*router
 	virtuals    map[types.NamespacedName]*virtualService
-	// virtualOrder are the services by age.
-	virtualOrder []*virtualService
-	gateways     []*gateway // by age
+	gateways    []*gateway // by age
 	// gatewayIndex finds the gateways that select a pod.
 	gatewayIndex selectorIndex
 	entering     []*meshv1beta2.GatewayRoute
@@ -259,26 +239,27 @@ type builder struct {
 // nameKey is an effective name within a mesh.
 type nameKey struct{ mesh, name string }
 
-func newBuilder(in *Objects) *builder {
+func newBuilder(c *Compiler, in *Objects) *builder {
+	of := c.aged.of(in)
 	members := len(in.Config)
 	b := &builder{
+		compiler:    c,
 		in:          in,
-		allMeshes:   Of[*meshv1beta2.Mesh](in),
-		allGateways: Of[*meshv1beta2.VirtualGateway](in),
+		of:          of,
 		meshOf:      make(map[mesh.Object]*meshInfo, members),
 		labels:      make(map[string]map[string]string, len(in.Namespaces)),
 		designated:  map[string]designation{},
 		names:       make(map[mesh.Object]Place, members),
 		services:    make(map[serviceKey]*Service, len(in.Services)),
 		slices:      make(map[serviceKey][]*Slice, len(in.Slices)),
-		nodes:       make(map[types.NamespacedName]*node, members),
-		nodeByName:  make(map[nameKey]*node, members),
-		routers:     make(map[types.NamespacedName]*router, members),
-		routeByName: make(map[nameKey]*router, members),
-		virtuals:    make(map[types.NamespacedName]*virtualService, members),
-		virtualOf:   make(map[nameKey]*virtualService, members),
-		groups:      make(map[string]*mesh.Group, members),
-		groupIDs:    make(map[member]string, members),
+		nodes:       make(map[types.NamespacedName]*node, len(of.VirtualNodes)),
+		nodeByName:  make(map[nameKey]*node, len(of.VirtualNodes)),
+		routers:     make(map[types.NamespacedName]*router, len(of.VirtualRouters)),
+		routeByName: make(map[nameKey]*router, len(of.VirtualRouters)),
+		virtuals:    make(map[types.NamespacedName]*virtualService, len(of.VirtualServices)),
+		virtualOf:   make(map[nameKey]*virtualService, len(of.VirtualServices)),
+		groups:      make(map[string]*mesh.Group, len(of.VirtualNodes)),
+		groupIDs:    make(map[member]string, len(of.VirtualNodes)),
 		besideNodes: map[types.NamespacedName]bool{},
 		contested:   map[*node][]contest{},
 		calls:       map[string]int{},
@@ -341,12 +322,4 @@ func fingerprintWorkload(w *mesh.Workload) mesh.Hash {
 
 func keyOf(o meshv1beta2.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
-}
-
-// byAge orders objects from the oldest to the youngest, then by namespace and name: the order in which they win conflicts.
-func byAge[T meshv1beta2.Object](objects iter.Seq[T]) []T {
-	return slices.SortedFunc(objects, func(x, y T) int {
-		return cmp.Or(x.GetCreationTimestamp().Compare(y.GetCreationTimestamp().Time),
-			cmp.Compare(x.GetNamespace(), y.GetNamespace()), cmp.Compare(x.GetName(), y.GetName()))
-	})
 }

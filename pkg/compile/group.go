@@ -15,8 +15,8 @@ const everyService = "*"
 
 // indexGroups finds the backend groups by name. A group's own mesh is never compared with that of a node: its members are.
 func (b *builder) indexGroups() {
-	b.groupOf = map[types.NamespacedName]*meshv1beta2.BackendGroup{}
-	for g := range All[*meshv1beta2.BackendGroup](b.in) {
+	b.groupOf = make(map[types.NamespacedName]*meshv1beta2.BackendGroup, len(b.of.BackendGroups))
+	for _, g := range b.of.BackendGroups {
 		b.groupOf[keyOf(g)] = g
 		if !b.in.Settings.BackendGroups && b.meshOf[ID(g)] != nil {
 			b.groupsAreOff(ID(g), "spec")
@@ -29,7 +29,7 @@ func (b *builder) checkGroups() {
 	if !b.in.Settings.BackendGroups {
 		return
 	}
-	for g := range All[*meshv1beta2.BackendGroup](b.in) {
+	for _, g := range b.of.BackendGroups {
 		self := ID(g)
 		if b.meshOf[self] == nil {
 			continue
@@ -80,8 +80,10 @@ func (b *builder) groupBackends(n *node, w *mesh.Workload, add func(*virtualServ
 func (b *builder) everyServiceOf(namespace string, m *meshInfo, add func(*virtualService)) {
 	if b.virtualsIn == nil {
 		b.virtualsIn = map[string][]*virtualService{}
-		for _, v := range b.virtualOrder {
-			b.virtualsIn[v.self.Namespace] = append(b.virtualsIn[v.self.Namespace], v)
+		for _, o := range b.of.VirtualServices {
+			if v := b.virtuals[keyOf(o)]; v != nil && v.object == o {
+				b.virtualsIn[o.Namespace] = append(b.virtualsIn[o.Namespace], v)
+			}
 		}
 	}
 	for _, v := range b.virtualsIn[namespace] {

@@ -24,11 +24,15 @@ func (b *builder) certificateRequests() []CertificateRequest {
 		return nil
 	}
 	provided := map[mesh.Object][]string{}
-	for _, v := range b.virtualOrder {
+	for _, o := range b.of.VirtualServices {
+		v := b.virtuals[keyOf(o)]
+		if v == nil || v.object != o {
+			continue
+		}
 		for _, p := range v.service.Ports {
 			for _, r := range p.Routes {
 				for _, t := range r.Targets {
-					if t.Destination != nil && t.Destination.Object.Namespace == v.self.Namespace {
+					if t.Destination != nil && t.Destination.Object.Namespace == o.Namespace {
 						provided[t.Destination.Object] = append(provided[t.Destination.Object], v.service.Name)
 					}
 				}

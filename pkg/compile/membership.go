@@ -29,7 +29,7 @@ type meshInfo struct {
 // indexMeshes finds the usable meshes, oldest first.
 func (b *builder) indexMeshes() {
 	taken := map[string]*meshInfo{}
-	for _, m := range byAge(All[*meshv1beta2.Mesh](b.in)) {
+	for _, m := range b.of.Meshes {
 		info := &meshInfo{object: m, name: meshv1beta2.EffectiveName(m), usable: true}
 		o := ID(m)
 		info.allowAll = m.Spec.EgressFilter != nil && m.Spec.EgressFilter.Type == meshv1beta2.EgressFilterAllowAll
@@ -91,10 +91,16 @@ func selectorOf(s *metav1.LabelSelector) labels.Selector {
 
 // joinMeshes finds the mesh of every object that needs one.
 func (b *builder) joinMeshes() {
-	for o := range All[meshv1beta2.Object](b.in) {
-		if o.Common().MeshRef == nil {
-			continue
-		}
+	joinAll(b, b.of.VirtualNodes)
+	joinAll(b, b.of.VirtualServices)
+	joinAll(b, b.of.VirtualRouters)
+	joinAll(b, b.of.VirtualGateways)
+	joinAll(b, b.of.GatewayRoutes)
+	joinAll(b, b.of.BackendGroups)
+}
+
+func joinAll[T meshv1beta2.Object](b *builder, list []T) {
+	for _, o := range list {
 		if m := b.join(o); m != nil {
 			b.meshOf[ID(o)] = m
 		}
@@ -135,7 +141,7 @@ type designation struct {
 func (b *builder) designate(namespace string) (*meshInfo, *membership.Problem) {
 	d, known := b.designated[namespace]
 	if !known {
-		m, problem := membership.DesignateMesh(b.allMeshes, namespace, b.namespaceLabels(namespace))
+		m, problem := membership.DesignateMesh(b.of.Meshes, namespace, b.namespaceLabels(namespace))
 		if d.problem = problem; problem == nil {
 			d.mesh = b.meshes[slices.IndexFunc(b.meshes, func(i *meshInfo) bool { return i.object == m })]
 		}

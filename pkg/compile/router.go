@@ -35,17 +35,17 @@ type source struct {
 // compileRouters merges the routes of each router and puts them in matching order.
 func (b *builder) compileRouters() {
 	own := map[mesh.Object][]*meshv1beta2.Route{}
-	for _, r := range byAge(All[*meshv1beta2.Route](b.in)) {
+	for _, r := range b.of.Routes {
 		of := AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)
 		own[of] = append(own[of], r)
 	}
-	for _, obj := range byAge(All[*meshv1beta2.VirtualRouter](b.in)) {
+	for _, obj := range b.of.VirtualRouters {
 		if r := b.routers[keyOf(obj)]; r != nil && r.object == obj {
 			b.compileRouter(r, own[r.self])
 		}
 		delete(own, ID(obj))
 	}
-	for _, r := range byAge(All[*meshv1beta2.Route](b.in)) {
+	for _, r := range b.of.Routes {
 		of := AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)
 		if _, orphan := own[of]; orphan {
 			b.problem(mesh.Problem{Object: ID(r), Severity: mesh.Unresolved, Reason: meshv1beta2.ReasonVirtualRouterNotFound, Path: "spec.virtualRouterRef.name",
