@@ -43,7 +43,7 @@ func (op *operator) servePeers() error {
 		}
 		g := grpc.NewServer(grpc.Creds(guard.Credentials(credentials.NewTLS(conf))), grpc.ConnectionTimeout(handshake), grpc.StreamInterceptor(
 			func(srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-				defer guard.FromContext(s.Context()).Prove(peerService)() // TLS has verified the certificate
+				defer guard.FromContext(s.Context()).Prove(peerService, peerService)() // TLS has verified the certificate
 				return next(srv, s)
 			}))
 		(&peer.Server{Rows: op.ownRows, Seen: op.source.Seen, Watch: op.cache.Watch}).Register(g)

@@ -40,7 +40,9 @@ needs --allow-unknown-static-fields with it.`,
 				return fault
 			}
 			g, err := findGroup(s, proxy)
-			if err != nil {
+			if err != nil && fault != nil {
+				return fmt.Errorf("%w; correct the errors above first", err)
+			} else if err != nil {
 				return err
 			}
 			if err := s.Failed[g.ID]; err != nil {
@@ -67,7 +69,14 @@ func findGroup(s *pipeline.Snapshot, proxy string) (*mesh.Group, error) {
 		known = append(known, name)
 	}
 	slices.Sort(known)
-	return nil, usageError{fmt.Errorf("--proxy %q is not among the manifests; there are: %s", proxy, strings.Join(known, ", "))}
+	have := "they hold no VirtualNode or VirtualGateway"
+	if len(known) > 0 {
+		have = "they hold: " + strings.Join(known, ", ")
+	}
+	if proxy == "" {
+		return nil, usageError{fmt.Errorf("--proxy is missing: name a VirtualNode or VirtualGateway of the manifests as namespace/name; %s", have)}
+	}
+	return nil, usageError{fmt.Errorf("--proxy %q is not in the manifests; %s", proxy, have)}
 }
 
 // sections are the resource types in the order in which they are printed.
