@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,12 +19,15 @@ const offlineCA = "-----BEGIN CERTIFICATE-----\nthe operator's root stands here\
 
 func newInject() *cobra.Command {
 	var f fileFlags
+	var format string
 	c := &cobra.Command{
 		Use:   "inject -f PATH",
 		Short: "Print pods as the webhook would inject them, or why it would not",
 		Long: `Reads workloads (Pods, Deployments and so on) together with the Mesh, VirtualNode and Namespace objects that decide about them,
-and prints the pod of each as the webhook would make it. What is decided, and why, goes to standard error.`,
-		Example: `  aftermesh inject -f manifests/ > injected.yaml`,
+and prints the pod of each as the webhook would make it: YAML documents, or one List in JSON with -o json. What is decided, and why,
+goes to standard error.`,
+		Example: `  aftermesh inject -f manifests/ > injected.yaml
+  aftermesh inject -f manifests/ -o json | jq '.items[].spec.initContainers[].name'`,
 		Args:    atMost(0, "no arguments, manifests are given by -f"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			files, err := f.read(c.InOrStdin())
@@ -36,14 +40,16 @@ and prints the pod of each as the webhook would make it. What is decided, and wh
 			if len(files.Other) == 0 {
 				return fmt.Errorf("no Pod and no workload with a pod template is in %s: nothing was injected", strings.Join(f.paths, ", "))
 			}
-			return injectAll(c, files, f.namespace)
+			return injectAll(c, files, f.namespace, format)
 		},
 	}
 	f.add(c)
+	outputFlag(c, &format, "yaml", "json")
 	return c
 }
 
-func injectAll(c *cobra.Command, files *source.Files, namespace string) error {
+func injectAll(c *cobra.Command, files *source.Files, namespace, format string) error {
+	pods := []*corev1.Pod{}
 	cfg := inject.Defaults()
 	cfg.Version, cfg.ControlPlane.CA = Version, offlineCA
 	bad := len(files.Faults) > 0
@@ -67,14 +73,28 @@ func injectAll(c *cobra.Command, files *source.Files, namespace string) error {
 		if out == nil {
 			out = pod
 		}
-		y, err := yaml.Marshal(out)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(c.OutOrStdout(), "---\n%s", y)
+		pods = append(pods, out)
+	}
+	if err := printPods(c.OutOrStdout(), format, pods); err != nil {
+		return err
 	}
 	if bad {
 		return errFault
+	}
+	return nil
+}
+
+// printPods writes pods as YAML documents, or as one List in JSON.
+func printPods(w io.Writer, format string, pods []*corev1.Pod) error {
+	if format == "json" {
+		return print(w, format, map[string]any{"apiVersion": "v1", "kind": "List", "items": pods})
+	}
+	for _, p := range pods {
+		y, err := yaml.Marshal(p)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "---\n%s", y)
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func (b *builder) discoverCloudMap(n *node, d *mesh.Destination, cm *meshv1beta2
 	}
 	if registered {
 		slices.SortFunc(pods, func(x, y *Pod) int { return cmp.Compare(x.UID, y.UID) })
-		d.Endpoints = n.podEndpoints(slices.Compact(pods), d.Port, nil, d.IPPreference)
+		d.Endpoints = b.podEndpoints(n, slices.Compact(pods), d.Port, nil, d.IPPreference)
 		return true
 	}
 	key := serviceKey{cm.NamespaceName, cm.ServiceName}

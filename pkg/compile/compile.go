@@ -55,13 +55,29 @@ type Place struct {
 }
 
 // Compiler runs passes and remembers what validate said of each object, which depends on nothing else: an object is never
-// modified, so its pointer stands for its content. A fresh Compiler decides the same. Calls must not overlap.
+// modified, so its pointer stands for its content. The Settings of all passes must be the same. A fresh Compiler decides the same.
+// Calls must not overlap.
 type Compiler struct {
-	judged map[meshv1beta2.Object][]mesh.Problem
+	judged memo[meshv1beta2.Object, []mesh.Problem]
 	// selectors and labels are what selecting pods takes most of its time for.
 	selectors memo[*metav1.LabelSelector, labels.Selector]
 	labels    memo[*Pod, string]
 	selection selection
+	// endpoints and destinations are those of the last pass, with what they are made from.
+	endpoints    memo[listenerKey, *podEndpoints]
+	destinations memo[listenerKey, *sealed]
+	// named is what claim reads from each object; aged are the objects by age.
+	named memo[meshv1beta2.Object, *named]
+	aged  struct {
+		meshes   aged[*meshv1beta2.Mesh]
+		nodes    aged[*meshv1beta2.VirtualNode]
+		services aged[*meshv1beta2.VirtualService]
+		routers  aged[*meshv1beta2.VirtualRouter]
+		routes   aged[*meshv1beta2.Route]
+		gateways aged[*meshv1beta2.VirtualGateway]
+		entering aged[*meshv1beta2.GatewayRoute]
+		groups   aged[*meshv1beta2.BackendGroup]
+	}
 	// members are those of the last pass.
 	members struct {
 		proxies []mesh.Proxy
@@ -123,6 +139,7 @@ func handful(list []mesh.Problem) []mesh.Problem {
 func (c *Compiler) pass(in *Objects) *Result {
 	b := newBuilder(in)
 	b.compiler = c
+	b.sortByAge()
 	c.judge(b)
 	b.indexMeshes()
 	b.useSettings()
@@ -137,40 +154,18 @@ func (c *Compiler) pass(in *Objects) *Result {
 	b.compileGateways()
 	b.assignMembers()
 	c.selectors.turn()
+	c.named.turn()
+	c.endpoints.turn()
+	c.destinations.turn()
 	return b.seal()
 }
 
-// memo remembers what was made of a value that is never modified, so that its pointer stands for it. It keeps what the last pass used.
-type memo[K comparable, V any] struct{ last, now map[K]V }
-
-// get returns what make returns for the key, or has returned.
-func (m *memo[K, V]) get(k K, make func(K) V) V {
-	v, known := m.last[k]
-	if !known {
-		v = make(k)
-	}
-	if m.now == nil {
-		m.now = map[K]V{}
-	}
-	m.now[k] = v
-	return v
-}
-
-// turn ends a pass.
-func (m *memo[K, V]) turn() { m.last, m.now = m.now, nil }
-
 // judge adds what validate finds in each object by itself.
 func (c *Compiler) judge(b *builder) {
-	next := make(map[meshv1beta2.Object][]mesh.Problem, len(c.judged))
 	for o := range b.in.All() {
-		problems, known := c.judged[o]
-		if !known {
-			problems = b.judgeObject(o)
-		}
-		next[o] = problems
-		b.problems = append(b.problems, problems...)
+		b.problems = append(b.problems, c.judged.get(o, b.judgeObject)...)
 	}
-	c.judged = next
+	c.judged.turn()
 }
 
 // hostOfCallers is the rule against nodes at addresses of their callers.
@@ -199,6 +194,7 @@ func (b *builder) judgeObject(o meshv1beta2.Object) []mesh.Problem {
 // builder holds the intermediate results of the passes. Maps are only looked up, never ranged over, where order matters.
 type builder struct {
 	compiler *Compiler
+	// in has its objects, as far as their age matters, in the order of it.
 	in       *Objects
 	problems []mesh.Problem
 
@@ -338,14 +334,4 @@ func objectOf(o meshv1beta2.Object) mesh.Object {
 
 func keyOf(o meshv1beta2.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
-}
-
-// byAge orders objects from the oldest to the youngest, then by namespace and name: the order in which they win conflicts.
-func byAge[T meshv1beta2.Object](list []T) []T {
-	out := slices.Clone(list)
-	slices.SortFunc(out, func(x, y T) int {
-		return cmp.Or(x.GetCreationTimestamp().Compare(y.GetCreationTimestamp().Time),
-			cmp.Compare(x.GetNamespace(), y.GetNamespace()), cmp.Compare(x.GetName(), y.GetName()))
-	})
-	return out
 }

@@ -22,7 +22,7 @@ func (b *builder) discover(n *node, d *mesh.Destination) bool {
 	if n.selector != nil && !b.in.Settings.Offline {
 		pods := n.endpointPods()
 		if len(pods) > 0 || sd.DNS == nil || b.inCluster(n, sd.DNS.Hostname) || validate.CallersOwn(sd.DNS.Hostname) {
-			d.Endpoints = n.podEndpoints(pods, d.Port, b.servicePortFor(n, d.Port), d.IPPreference)
+			d.Endpoints = b.podEndpoints(n, pods, d.Port, b.servicePortFor(n, d.Port), d.IPPreference)
 			return true
 		}
 	}

@@ -80,7 +80,7 @@ func (b *builder) groupBackends(n *node, w *mesh.Workload, add func(*virtualServ
 func (b *builder) everyServiceOf(namespace string, m *meshInfo, add func(*virtualService)) {
 	if b.virtualsIn == nil {
 		b.virtualsIn = map[string][]*virtualService{}
-		for _, o := range byAge(b.in.VirtualServices) {
+		for _, o := range b.in.VirtualServices {
 			if v := b.virtuals[keyOf(o)]; v != nil && v.object == o {
 				b.virtualsIn[o.Namespace] = append(b.virtualsIn[o.Namespace], v)
 			}

@@ -24,7 +24,7 @@ func (b *builder) certificateRequests() []CertificateRequest {
 		return nil
 	}
 	provided := map[mesh.Object][]string{}
-	for _, o := range byAge(b.in.VirtualServices) {
+	for _, o := range b.in.VirtualServices {
 		v := b.virtuals[keyOf(o)]
 		if v == nil || v.object != o {
 			continue

@@ -29,7 +29,7 @@ type meshInfo struct {
 // indexMeshes finds the usable meshes, oldest first.
 func (b *builder) indexMeshes() {
 	taken := map[string]*meshInfo{}
-	for _, m := range byAge(b.in.Meshes) {
+	for _, m := range b.in.Meshes {
 		info := &meshInfo{object: m, name: meshv1beta2.EffectiveName(m), usable: true}
 		o := objectOf(m)
 		info.allowAll = m.Spec.EgressFilter != nil && m.Spec.EgressFilter.Type == meshv1beta2.EgressFilterAllowAll

@@ -179,8 +179,35 @@ func (b *builder) compileDestination(n *node, l *meshv1beta2.Listener) {
 	}
 	d.TLS = b.unaskedTLS(n, l, d)
 	b.passProxies(n, d)
+	n.destinations[port] = b.sealDestination(n, d)
+}
+
+// sealed is a destination with its fingerprint.
+type sealed struct{ destination *mesh.Destination }
+
+// sealDestination returns the destination with its fingerprint: the one of the last pass if it is the same.
+func (b *builder) sealDestination(n *node, d *mesh.Destination) *mesh.Destination {
+	last := b.compiler.destinations.get(listenerKey{n.object, d.Port}, func(listenerKey) *sealed { return &sealed{} })
+	if had := last.destination; had != nil {
+		share(&d.DNS, had.DNS)
+		share(&d.Health, had.Health)
+		share(&d.Outlier, had.Outlier)
+		share(&d.KeepAlive, had.KeepAlive)
+		d.Fingerprint = had.Fingerprint
+		if *d == *had {
+			return had
+		}
+	}
 	d.Fingerprint = mesh.Fingerprint(d)
-	n.destinations[port] = d
+	last.destination = d
+	return d
+}
+
+// share puts had in place of what p points to, when both are equal.
+func share[T comparable](p **T, had *T) {
+	if *p != nil && had != nil && **p == *had {
+		*p = had
+	}
 }
 
 // millis does not overflow.

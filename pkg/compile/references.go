@@ -58,7 +58,7 @@ func resolve[T any](b *builder, l lookup, byRef func(meshv1beta2.Reference) (*T,
 			return nil
 		}
 		// A name says nothing about who has it: one that belongs to a namespace never means somebody else's object.
-		if owner := b.foreignName(l.mesh, o); owner != "" && o.GetNamespace() != l.from.Namespace {
+		if owner := b.foreignName(l.mesh, b.name(o)); owner != "" && o.GetNamespace() != l.from.Namespace {
 			b.dangling(l.from, l.path, l.notFound, fmt.Sprintf("the name %q belongs to namespace %s, but %s has it; use %sRef to name that object; %s",
 				name, owner, objectOf(o), lowerFirst(l.kind), l.effect))
 			return nil

@@ -35,17 +35,17 @@ type source struct {
 // compileRouters merges the routes of each router and puts them in matching order.
 func (b *builder) compileRouters() {
 	own := map[mesh.Object][]*meshv1beta2.Route{}
-	for _, r := range byAge(b.in.Routes) {
+	for _, r := range b.in.Routes {
 		of := mesh.Object{Kind: "VirtualRouter", Namespace: r.Namespace, Name: r.Spec.VirtualRouterRef.Name}
 		own[of] = append(own[of], r)
 	}
-	for _, obj := range byAge(b.in.VirtualRouters) {
+	for _, obj := range b.in.VirtualRouters {
 		if r := b.routers[keyOf(obj)]; r != nil && r.object == obj {
 			b.compileRouter(r, own[r.self])
 		}
 		delete(own, objectOf(obj))
 	}
-	for _, r := range byAge(b.in.Routes) {
+	for _, r := range b.in.Routes {
 		of := mesh.Object{Kind: "VirtualRouter", Namespace: r.Namespace, Name: r.Spec.VirtualRouterRef.Name}
 		if _, orphan := own[of]; orphan {
 			b.problem(mesh.Problem{Object: objectOf(r), Severity: mesh.Unresolved, Reason: meshv1beta2.ReasonVirtualRouterNotFound, Path: "spec.virtualRouterRef.name",

@@ -18,7 +18,7 @@ type virtualService struct {
 
 // compileServices decides what each service answers on its ports.
 func (b *builder) compileServices() {
-	for _, o := range byAge(b.in.VirtualServices) {
+	for _, o := range b.in.VirtualServices {
 		v := b.virtuals[keyOf(o)]
 		if v == nil || v.object != o {
 			continue

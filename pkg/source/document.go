@@ -42,13 +42,22 @@ func (f *Files) read(file string, content []byte, namespace string) {
 			return
 		}
 		if err != nil {
-			f.Faults = append(f.Faults, Fault{File: file, Line: errorLine(err), Reason: ReasonUnreadable, Message: strings.TrimPrefix(err.Error(), "yaml: ")})
+			f.Faults = append(f.Faults, Fault{File: file, Line: errorLine(err), Reason: ReasonUnreadable, Message: "cannot be read: " + unreadable(err)})
 			return
 		}
 		if len(n.Content) > 0 {
 			f.document(file, n.Content[0], namespace)
 		}
 	}
+}
+
+// unreadable is what the YAML library says without the line, which stands elsewhere.
+func unreadable(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if _, rest, ok := strings.Cut(text, ": "); ok && strings.HasPrefix(text, "line ") {
+		return rest
+	}
+	return text
 }
 
 // errorLine finds the line that the YAML library mentions in its text; there is no other way to learn it.

@@ -63,7 +63,7 @@ func TestFaultsNameTheirPlaceAndLoseNothingElse(t *testing.T) {
 		"an object twice":         {"apiVersion: appmesh.k8s.aws/v1beta2\nkind: VirtualService\nmetadata: {name: color}\n", "given before"},
 		"a list":                  {"- 1\n", "not a Kubernetes object"},
 		"Lists in Lists in Lists": {strings.Repeat("{apiVersion: v1, kind: List, items: [", 800) + strings.Repeat("]}", 800), "more than 8 deep"},
-		"broken YAML":             {"a: [\n", "line"},
+		"broken YAML":             {"a: [\n", "cannot be read: did not find"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
