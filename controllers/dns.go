@@ -90,9 +90,12 @@ func (op *operator) resolveZones(ctx context.Context) error {
 			continue
 		}
 		before := op.hosts.zones()
-		now := unresolvable(ctx, *last, before, func(ctx context.Context, name string) error {
-			_, err := resolver.LookupNetIP(ctx, "ip", name)
-			return err
+		now := before
+		containment{op.log.WithName("dns"), "dns"}.run(func() {
+			now = unresolvable(ctx, *last, before, func(ctx context.Context, name string) error {
+				_, err := resolver.LookupNetIP(ctx, "ip", name)
+				return err
+			})
 		})
 		if !slices.Equal(before, now) {
 			op.hosts.unresolvable.Store(&now)

@@ -55,8 +55,7 @@ func (l *loop) Start(ctx context.Context) error {
 			panics.WithLabelValues("pipeline").Inc()
 			l.log.Error(err, "Pass failed; everything goes on with the configuration before")
 		} else {
-			l.observe(s, took)
-			l.stepped(s)
+			containment{l.log, "pipeline"}.run(func() { l.observe(s, took); l.stepped(s) })
 		}
 		select {
 		case <-ctx.Done():

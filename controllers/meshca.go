@@ -43,8 +43,12 @@ func (s *signer) Start(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		now := time.Now()
-		if err := errors.Join(s.check(ctx, now), s.judgeSettings(ctx, now)); err != nil && ctx.Err() == nil {
-			s.log.Error(err, "Certificates of workloads or their settings not up to date, trying again")
+		for _, do := range []func(context.Context, time.Time) error{s.check, s.judgeSettings} {
+			s.contain().run(func() {
+				if err := do(ctx, now); err != nil && ctx.Err() == nil {
+					s.log.Error(err, "Certificates of workloads or their settings not up to date, trying again")
+				}
+			})
 		}
 		select {
 		case <-ctx.Done():
@@ -54,6 +58,8 @@ func (s *signer) Start(ctx context.Context) error {
 		}
 	}
 }
+
+func (s *signer) contain() containment { return containment{s.log, "ca"} }
 
 func (s *signer) check(ctx context.Context, now time.Time) error {
 	last := s.snapshot()
@@ -71,9 +77,11 @@ func (s *signer) check(ctx context.Context, now time.Time) error {
 	// One certificate that cannot be made keeps back no other.
 	var failed []error
 	for _, r := range ca.Plan(a, last.Result.Certificates, leaves, now) {
-		if err := s.issue(ctx, a, r, now); err != nil {
-			failed = append(failed, err)
-		}
+		s.contain().object(r.Object, func() {
+			if err := s.issue(ctx, a, r, now); err != nil {
+				failed = append(failed, err)
+			}
+		})
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -354,7 +354,7 @@ func (op *operator) writeStatuses(context.Context, *rest.Config) error {
 			objects: func() *compile.Objects { return lifetime.Serve(op.source.Objects()) }, revised: op.source.Revised, snapshot: op.pipeline.Last, proxies: op.proxyStates, wake: op.wake, arn: op.ARN,
 		}),
 		op.manager.Add(everywhere(op.forwardSignals)),
-		op.manager.Add(&watchman{recorder: op.manager.GetEventRecorder("aftermesh"), snapshot: op.pipeline.Last, silent: op.silent, wake: op.look}),
+		op.manager.Add(&watchman{log: op.log.WithName("pods"), recorder: op.manager.GetEventRecorder("aftermesh"), snapshot: op.pipeline.Last, silent: op.silent, wake: op.look}),
 	)
 }
 

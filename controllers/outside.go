@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +20,7 @@ import (
 // watchman tells pods that run outside of the mesh so, those whose probes their listeners refuse, and those whose proxy does not connect,
 // by an event each. Only the leader runs it.
 type watchman struct {
+	log      logr.Logger
 	recorder events.EventRecorder
 	snapshot func() *pipeline.Snapshot
 	// silent returns the pods whose proxy was started before a time and is connected to no replica.
@@ -44,7 +46,8 @@ func (w *watchman) Start(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if s := w.snapshot(); s != nil {
-			outside, refused = w.tell(s.Result.Outside, outside), w.warn(s.Result.Refused, refused)
+			w.contain().run(func() { outside = w.tell(s.Result.Outside, outside) })
+			w.contain().run(func() { refused = w.warn(s.Result.Refused, refused) })
 		}
 		select {
 		case <-ctx.Done():
@@ -52,11 +55,13 @@ func (w *watchman) Start(ctx context.Context) error {
 		case <-w.wake:
 		case <-tick.C:
 			if time.Since(elected) > connecting {
-				silent = w.ask(w.silent(time.Now().Add(-connecting)), silent)
+				w.contain().run(func() { silent = w.ask(w.silent(time.Now().Add(-connecting)), silent) })
 			}
 		}
 	}
 }
+
+func (w *watchman) contain() containment { return containment{w.log, "pods"} }
 
 // ask records an event for each silent pod that was not told before, and returns those that are silent now. With native sidecars
 // the application of such a pod waits for its proxy.

@@ -2,6 +2,7 @@ package status
 
 import (
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -49,6 +50,9 @@ type Desired struct {
 // Computer computes statuses. It keeps what it said of each object and says the same, the same pointer, as long as nothing it was made
 // from has changed; a fresh one says the same content. Calls must not overlap.
 type Computer struct {
+	// Panicked is told of a fault of ours at one object, which gets no status then; without it the panic goes on.
+	Panicked func(o mesh.Object, reason any, stack []byte)
+
 	last map[mesh.Object]*remembered
 }
 
@@ -77,14 +81,29 @@ func (c *Computer) Compute(in Input) []*Desired {
 		if was := c.last[id]; was != nil && was.equal(&now) {
 			next[id] = was
 		} else {
-			now.desired = now.status(id, in.ARN)
+			now.desired = c.status(&now, id, in.ARN)
 			next[id] = &now
 		}
-		out = append(out, next[id].desired)
+		if d := next[id].desired; d != nil {
+			out = append(out, d)
+		}
 	}
 	c.last = next
 	slices.SortFunc(out, func(x, y *Desired) int { return x.ID.Compare(y.ID) })
 	return out
+}
+
+// status is nil when making it panicked. It is not tried again before something changes.
+func (c *Computer) status(r *remembered, id mesh.Object, arn ARN) (d *Desired) {
+	if c.Panicked != nil {
+		defer func() {
+			if reason := recover(); reason != nil {
+				c.Panicked(id, reason, debug.Stack())
+				d = nil
+			}
+		}()
+	}
+	return r.status(id, arn)
 }
 
 func (r *remembered) equal(s *remembered) bool {
