@@ -188,6 +188,8 @@ var (
 	// ends it: a request that meets the end of its connection is lost, and whether the application has read it cannot be known. The
 	// shortest of common limits is gunicorn's, 2 s; Node.js and uvicorn wait 5 s.
 	toApplication = connections{Requests: 200, Idle: time.Second}
+	// toStrangers: an idle connection ends early for the same reason; nothing repeats a request that is lost.
+	toStrangers = connections{Idle: time.Second}
 	// toSecondHop: the clients of a gateway are strangers, so it limits cancelled requests. Each request has a connection of its own on
 	// the way to the second hop, as in HTTP/1.
 	toSecondHop = connections{Requests: 200, Alone: true}
