@@ -30,8 +30,8 @@ Pods are not known offline, so backends are reached by their DNS names. What a c
 error, and makes the exit code 1.
 
 --static prints one complete configuration instead, which 'envoy --mode validate' takes.`,
-		Example: `  aftermesh translate -f manifests/ --proxy demo/front
-  aftermesh translate -f manifests/ --proxy demo/front --static > front.yaml && envoy --mode validate -c front.yaml`,
+		Example: `  aftermesh translate -f manifests/ --proxy shop/front
+  aftermesh translate -f manifests/ --proxy shop/front --static > front.yaml && envoy --mode validate -c front.yaml`,
 		Args: atMost(0, "no arguments, manifests are given by -f"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, fault := f.compile(c)
