@@ -58,7 +58,7 @@ func (h *hosts) zones() []string {
 
 // serveDNS adds the DNS server, which every replica runs, and asks the cluster's DNS whether it sends questions there.
 func (op *operator) serveDNS(context.Context, *rest.Config) error {
-	server := &nameserver.Server{Address: fmt.Sprintf(":%d", op.DNSPort), Table: op.hosts.table.Load}
+	server := &nameserver.Server{Address: fmt.Sprintf(":%d", op.DNSPort), Table: op.hosts.table.Load, Panicked: op.panicked("dns")}
 	return errors.Join(
 		op.manager.Add(everywhere(func(ctx context.Context) error {
 			select { // no table yet

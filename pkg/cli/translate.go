@@ -29,7 +29,8 @@ func newTranslate() *cobra.Command {
 Pods are not known offline, so backends are reached by their DNS names. What a cluster would refuse is left out, goes to standard
 error, and makes the exit code 1.
 
---static prints one complete configuration instead, which 'envoy --mode validate' takes.`,
+--static prints one complete configuration instead, which 'envoy --mode validate' takes; Envoy 1.37
+needs --allow-unknown-static-fields with it.`,
 		Example: `  aftermesh translate -f manifests/ --proxy shop/front
   aftermesh translate -f manifests/ --proxy shop/front --static > front.yaml && envoy --mode validate -c front.yaml`,
 		Args: atMost(0, "no arguments, manifests are given by -f"),

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -491,4 +492,34 @@ func TestClientsAreForgotten(t *testing.T) {
 			t.Error("a client that left long ago makes room")
 		}
 	})
+}
+
+func TestRatesAreEachSourcesOwn(t *testing.T) {
+	r := &Rates{PerSecond: 1, Burst: 2}
+	now := time.Unix(0, 0)
+	flood, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	count := func(from netip.Addr) (n int) {
+		for range 10 {
+			if r.Allow(from, now) {
+				n++
+			}
+		}
+		return n
+	}
+	if a, b := count(flood), count(other); a != 2 || b != 2 {
+		t.Errorf("%d and %d are allowed, want 2 of each", a, b)
+	}
+	// Forged addresses take neither memory nor the rate of those that are known.
+	at := netip.MustParseAddr("10.0.0.0")
+	for range 20_000 {
+		at = at.Next()
+		r.Allow(at, now)
+	}
+	if n := len(r.buckets); n > 5000 {
+		t.Errorf("%d sources are remembered", n)
+	}
+	now = now.Add(time.Second)
+	if n := count(flood); n != 1 {
+		t.Errorf("%d are allowed a second later, want one", n)
+	}
 }

@@ -173,7 +173,7 @@ func passThrough(name string, k *mesh.KeepAlive, o mesh.HTTPOptions) (*xds.Resou
 		CircuitBreakers:      breakers(mesh.Pool{}),
 	}
 	setKeepAlive(c, k)
-	if err := setHTTP(c, mesh.HTTP, o, toPeers); err != nil {
+	if err := setHTTP(c, mesh.HTTP, o, toStrangers); err != nil {
 		return nil, err
 	}
 	return xds.NewResource(name, c)

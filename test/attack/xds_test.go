@@ -16,7 +16,7 @@ import (
 )
 
 // attacks are all of them, by name. They end when their context does.
-var attacks = merged(atXDS, ofProxies, atWebhooks)
+var attacks = merged(atXDS, ofProxies, atWebhooks, atDNS)
 
 func merged(all ...map[string]func(context.Context, *target)) map[string]func(context.Context, *target) {
 	out := map[string]func(context.Context, *target){}
