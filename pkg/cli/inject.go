@@ -29,7 +29,7 @@ and prints the pod of each as the webhook would make it: YAML documents, or one 
 goes to standard error.`,
 		Example: `  aftermesh inject -f manifests/ > injected.yaml
   aftermesh inject -f manifests/ -o json | jq '.items[].spec.initContainers[].name'`,
-		Args:    atMost(0, "no arguments, manifests are given by -f"),
+		Args: atMost(0, "no arguments, manifests are given by -f"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			files, err := f.read(c.InOrStdin())
 			if err != nil {

@@ -31,8 +31,8 @@ error, and makes the exit code 1.
 
 --static prints one complete configuration instead, which 'envoy --mode validate' takes; Envoy 1.37
 needs --allow-unknown-static-fields with it.`,
-		Example: `  aftermesh translate -f manifests/ --proxy demo/front
-  aftermesh translate -f manifests/ --proxy demo/front --static > front.yaml && envoy --mode validate -c front.yaml`,
+		Example: `  aftermesh translate -f manifests/ --proxy shop/front
+  aftermesh translate -f manifests/ --proxy shop/front --static > front.yaml && envoy --mode validate -c front.yaml`,
 		Args: atMost(0, "no arguments, manifests are given by -f"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, fault := f.compile(c)
