@@ -68,11 +68,7 @@ func (t *Translator) group(g *mesh.Group) (_ setLeaf, err error) {
 	b := builder{t: t, g: g}
 	b.collectDestinations()
 	b.collectSecrets()
-	leaf, _, err := t.sets.get(b.key(), func() (setLeaf, []*used, error) {
-		leaf, err := b.build()
-		return leaf, b.parts, err
-	})
-	return leaf, err
+	return t.sets.get(b.key(), b.build)
 }
 
 // builder assembles the set of one group.
@@ -83,8 +79,6 @@ type builder struct {
 	secrets      []mesh.Material
 	resources    []*xds.Resource
 	faults       []Fault
-	// parts are the remembered leaves that the set takes.
-	parts []*used
 }
 
 // collectDestinations finds each distinct destination of the workload's services, in the order of services, ports and routes.
@@ -152,16 +146,7 @@ func (b *builder) leaf(kind string, input any, build func() (*xds.Resource, erro
 
 // add adds what build returns, or what is remembered under the key. A fault without an object is the workload's.
 func (b *builder) add(key mesh.Hash, build func() made) error {
-	return b.addParts(key, func() (made, []*used) { return build(), nil })
-}
-
-// addParts is add for a resource that is put together from other remembered values.
-func (b *builder) addParts(key mesh.Hash, build func() (made, []*used)) error {
-	m, leaf, err := b.t.resources.get(key, func() (made, []*used, error) {
-		m, parts := build()
-		return m, parts, nil
-	})
-	b.parts = append(b.parts, leaf)
+	m, err := b.t.resources.get(key, func() (made, error) { return build(), nil })
 	if m.resource != nil {
 		b.resources = append(b.resources, m.resource)
 	}
@@ -259,26 +244,24 @@ func (b *builder) outboundRoutes(p *mesh.OutboundPort) error {
 	for _, s := range p.HTTP {
 		parts = append(parts, s.Service.Fingerprint)
 	}
-	return b.addParts(mesh.Join(parts), func() (made, []*used) {
-		leaves := make([]*used, 0, len(p.HTTP))
+	return b.add(mesh.Join(parts), func() made {
 		hosts := newHostList(&routev3.RouteConfiguration{Name: name})
 		if w.Egress.AllowAll {
 			pass := passThroughCluster(w.ID.Mesh)
 			hosts.reserve(anyHost(passThroughHost, pass, mesh.HTTP, unlimitedTime()), pass)
 		}
 		for _, s := range p.HTTP {
-			leaf, row := b.host(s)
-			leaves = append(leaves, row)
+			leaf := b.host(s)
 			hosts.add(s.Service.Object, leaf.host, leaf.routes)
 		}
-		return hosts.made(), leaves
+		return hosts.made()
 	})
 }
 
-func (b *builder) host(s mesh.OutboundService) (hostLeaf, *used) {
+func (b *builder) host(s mesh.OutboundService) hostLeaf {
 	key := mesh.Combine(s.Service.Fingerprint, strconv.Itoa(int(s.Port.Port)))
-	leaf, row, _ := b.t.hosts.get(key, func() (hostLeaf, []*used, error) { return virtualHost(s.Service, s.Port), nil, nil })
-	return leaf, row
+	leaf, _ := b.t.hosts.get(key, func() (hostLeaf, error) { return virtualHost(s.Service, s.Port), nil })
+	return leaf
 }
 
 // fixedClusters adds the clusters that lead out of the mesh, as far as the outbound listener uses them.
@@ -323,17 +306,16 @@ func (b *builder) backendClusters() error {
 		if d.TLS != nil {
 			key = mesh.Combine(key, strconv.FormatBool(b.g.Profile.SDS))
 		}
-		u, leaf, err := b.t.upstreams.get(key, func() (upstream, []*used, error) {
+		u, err := b.t.upstreams.get(key, func() (upstream, error) {
 			u, err := upstreamCluster(d, b.g.Profile.SDS)
 			if err != nil {
 				u = upstream{fault: newFault(d.Object, "cluster "+d.Cluster, err)}
 			}
-			return u, nil, nil
+			return u, nil
 		})
 		if err != nil {
 			return err
 		}
-		b.parts = append(b.parts, leaf)
 		if u.cluster == nil {
 			b.faults = append(b.faults, u.fault)
 			continue
