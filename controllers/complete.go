@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 )
 
@@ -27,7 +27,7 @@ func (op *operator) writeLifetimes(context.Context, *rest.Config) error {
 }
 
 // complete writes the system fields that objects stored without a webhook lack.
-func (w *lifetimeWriter) complete(ctx context.Context, o *compile.Objects, now time.Time) (again bool) {
+func (w *lifetimeWriter) complete(ctx context.Context, o *input.Objects, now time.Time) (again bool) {
 	for _, c := range lifetime.Incomplete(o) {
 		w.each(c.Object, now, func() { again = w.completeOne(ctx, c, now) || again })
 	}

@@ -20,7 +20,7 @@ import (
 	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/ca"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
@@ -54,13 +54,13 @@ func faulty(objects ...client.Object) (*fake.ClientBuilder, *[]string) {
 	}), &written
 }
 
-var badNode = compile.AppMesh("VirtualNode", "ns", "bad")
+var badNode = input.AppMesh("VirtualNode", "ns", "bad")
 
 // three are nodes, of which the one in the middle meets the fault.
-func three() *compile.Objects {
-	o := &compile.Objects{}
+func three() *input.Objects {
+	o := &input.Objects{}
 	for i, name := range []string{"a", "bad", "c"} {
-		compile.Add(o, &meshv1beta2.VirtualNode{ObjectMeta: metav1.ObjectMeta{
+		input.Add(o, &meshv1beta2.VirtualNode{ObjectMeta: metav1.ObjectMeta{
 			Namespace: "ns", Name: name, UID: types.UID(name), Generation: 1, ResourceVersion: fmt.Sprint(i + 1),
 		}})
 	}
@@ -84,7 +84,7 @@ func TestAPanicInAWriterConcernsOneObjectOnly(t *testing.T) {
 	t.Run("finalizers", func(t *testing.T) {
 		c, written := faulty()
 		logged := 0
-		s := &pipeline.Snapshot{Objects: &compile.Objects{}, Result: &compile.Result{}}
+		s := &pipeline.Snapshot{Objects: &input.Objects{}, Result: &input.Result{}}
 		w := &lifetimeWriter{
 			client: c.Build(), log: counting(&logged), recorder: func(string) events.EventRecorder { return &events.FakeRecorder{} },
 			revisions: func() []lifetime.Stored { return nil }, objects: three, snapshot: func() *pipeline.Snapshot { return s },
@@ -107,7 +107,7 @@ func TestAPanicInAWriterConcernsOneObjectOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := &statusWriter{
-			client: c.Build(), recorder: events.NewFakeRecorder(100), log: counting(&logged), objects: func() *compile.Objects { return s.Objects },
+			client: c.Build(), recorder: events.NewFakeRecorder(100), log: counting(&logged), objects: func() *input.Objects { return s.Objects },
 			snapshot: func() *pipeline.Snapshot { return s }, proxies: func() map[string]status.ProxyState { return nil },
 			revised: func(types.UID, int64) bool { return true }, memory: map[mesh.Object]*memory{}, budget: writesPerSecond, refilled: time.Now(),
 		}
@@ -121,9 +121,9 @@ func TestAPanicInAWriterConcernsOneObjectOnly(t *testing.T) {
 	})
 	t.Run("certificates", func(t *testing.T) {
 		c, _ := faulty()
-		var requests []compile.CertificateRequest
+		var requests []input.CertificateRequest
 		for _, name := range []string{"a", "bad", "c"} {
-			requests = append(requests, compile.CertificateRequest{Object: compile.AppMesh("VirtualNode", "ns", name), DNS: []string{name + ".ns"}})
+			requests = append(requests, input.CertificateRequest{Object: input.AppMesh("VirtualNode", "ns", name), DNS: []string{name + ".ns"}})
 		}
 		s := signerOf(t, c, requests)
 		if err := s.check(t.Context(), time.Now()); err != nil {

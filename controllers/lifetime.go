@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
@@ -43,7 +43,7 @@ type lifetimeWriter struct {
 	namespace string
 	revisions func() []lifetime.Stored
 	// objects are all that are stored, those that leave too.
-	objects  func() *compile.Objects
+	objects  func() *input.Objects
 	snapshot func() *pipeline.Snapshot
 	rows     func() []peer.Row
 	acked    func(group, acked, sent string) uint64
@@ -138,7 +138,7 @@ func (w *lifetimeWriter) each(o meshv1beta2.Object, now time.Time, do func()) {
 	if now.Before(l.broken) {
 		return
 	}
-	if w.contain().object(compile.ID(o), do) {
+	if w.contain().object(input.ID(o), do) {
 		l.broken, l.panicked = time.Time{}, 0
 		return
 	}
@@ -249,9 +249,9 @@ func (w *lifetimeWriter) life(o meshv1beta2.Object) *life {
 }
 
 // forget drops what is remembered of objects that are gone.
-func (w *lifetimeWriter) forget(o *compile.Objects) {
+func (w *lifetimeWriter) forget(o *input.Objects) {
 	there := make(map[types.UID]bool, len(w.lives))
-	for obj := range compile.All[meshv1beta2.Object](o) {
+	for obj := range input.All[meshv1beta2.Object](o) {
 		if w.lives[obj.GetUID()] != nil {
 			there[obj.GetUID()] = true
 		}

@@ -14,8 +14,8 @@ import (
 
 	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	"github.com/aftermesh/aftermesh/pkg/ca"
-	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/identity"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
@@ -26,7 +26,7 @@ type signer struct {
 	namespace string
 	log       logr.Logger
 	snapshot  func() *pipeline.Snapshot
-	leaves    func() map[mesh.Object]compile.KeyPair
+	leaves    func() map[mesh.Object]input.KeyPair
 	// stored are the names of all Secrets with certificates of workloads.
 	stored func() []string
 	// settings are all MeshSettings.
@@ -120,7 +120,7 @@ func (s *signer) authority(ctx context.Context, now time.Time) (*identity.Author
 }
 
 // issue stores a new certificate of a workload.
-func (s *signer) issue(ctx context.Context, a *identity.Authority, r compile.CertificateRequest, now time.Time) error {
+func (s *signer) issue(ctx context.Context, a *identity.Authority, r input.CertificateRequest, now time.Time) error {
 	k, err := ca.Issue(a, r, now)
 	if err != nil {
 		return fmt.Errorf("sign the certificate of %s: %w", r.Object, err)
@@ -140,7 +140,7 @@ func (s *signer) issue(ctx context.Context, a *identity.Authority, r compile.Cer
 }
 
 // clean deletes the certificates that nobody needs any more.
-func (s *signer) clean(ctx context.Context, wanted []compile.CertificateRequest, stored []string) error {
+func (s *signer) clean(ctx context.Context, wanted []input.CertificateRequest, stored []string) error {
 	keep := map[string]bool{}
 	for _, r := range wanted {
 		keep[ca.LeafName(r.Object)] = true

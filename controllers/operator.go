@@ -34,10 +34,10 @@ import (
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/admission"
 	"github.com/aftermesh/aftermesh/pkg/ca"
-	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/identity"
 	"github.com/aftermesh/aftermesh/pkg/inject"
 	injectwebhook "github.com/aftermesh/aftermesh/pkg/inject/webhook"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
@@ -289,7 +289,7 @@ func families(ips []string) string {
 }
 
 func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
-	src, err := source.NewCluster(ctx, op.manager.GetCache(), compile.Settings{
+	src, err := source.NewCluster(ctx, op.manager.GetCache(), input.Settings{
 		ClusterDomain: op.ClusterDomain, EgressExempt: op.EgressExempt, BackendGroups: op.BackendGroups, IPv6Only: op.Inject.IPFamilies == "6",
 		AdminPort: int64(op.Inject.AdminPort),
 	}, op.Namespace)
@@ -351,7 +351,7 @@ func (op *operator) writeStatuses(context.Context, *rest.Config) error {
 	return errors.Join(
 		op.manager.Add(&statusWriter{
 			client: op.manager.GetClient(), recorder: op.manager.GetEventRecorder("aftermesh"), log: op.log.WithName("status"),
-			objects: func() *compile.Objects { return lifetime.Serve(op.source.Objects()) }, revised: op.source.Revised, snapshot: op.pipeline.Last, proxies: op.proxyStates, wake: op.wake, arn: op.ARN,
+			objects: func() *input.Objects { return lifetime.Serve(op.source.Objects()) }, revised: op.source.Revised, snapshot: op.pipeline.Last, proxies: op.proxyStates, wake: op.wake, arn: op.ARN,
 		}),
 		op.manager.Add(everywhere(op.forwardSignals)),
 		op.manager.Add(&watchman{log: op.log.WithName("pods"), recorder: op.manager.GetEventRecorder("aftermesh"), snapshot: op.pipeline.Last, silent: op.silent, wake: op.look}),

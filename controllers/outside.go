@@ -12,8 +12,8 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/inject"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
 
@@ -24,7 +24,7 @@ type watchman struct {
 	recorder events.EventRecorder
 	snapshot func() *pipeline.Snapshot
 	// silent returns the pods whose proxy was started before a time and is connected to no replica.
-	silent func(before time.Time) []*compile.Pod
+	silent func(before time.Time) []*input.Pod
 	wake   <-chan struct{}
 }
 
@@ -65,7 +65,7 @@ func (w *watchman) contain() containment { return containment{w.log, "pods"} }
 
 // ask records an event for each silent pod that was not told before, and returns those that are silent now. With native sidecars
 // the application of such a pod waits for its proxy.
-func (w *watchman) ask(silent []*compile.Pod, told map[string]bool) map[string]bool {
+func (w *watchman) ask(silent []*input.Pod, told map[string]bool) map[string]bool {
 	now := make(map[string]bool, len(silent))
 	for _, p := range silent {
 		now[p.UID] = true
@@ -78,12 +78,12 @@ func (w *watchman) ask(silent []*compile.Pod, told map[string]bool) map[string]b
 	return now
 }
 
-func eventOf(p *compile.Pod) *corev1.Pod {
+func eventOf(p *input.Pod) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: types.UID(p.UID)}}
 }
 
 // tell records an event for each pod that was not told before, and returns those that are told now.
-func (w *watchman) tell(outside []compile.Outsider, told map[string]bool) map[string]bool {
+func (w *watchman) tell(outside []input.Outsider, told map[string]bool) map[string]bool {
 	now := make(map[string]bool, len(outside))
 	for _, x := range outside {
 		now[x.Pod.UID] = true
@@ -101,7 +101,7 @@ func (w *watchman) tell(outside []compile.Outsider, told map[string]bool) map[st
 }
 
 // warn does the same for pods whose probes their listeners refuse.
-func (w *watchman) warn(refused []compile.Refused, told map[string]bool) map[string]bool {
+func (w *watchman) warn(refused []input.Refused, told map[string]bool) map[string]bool {
 	now := make(map[string]bool, len(refused))
 	for _, x := range refused {
 		now[x.Pod.UID] = true
@@ -119,7 +119,7 @@ var podsOutside = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 	Name: "aftermesh_pods_outside", Help: "Pods that run without a proxy although they should have one.",
 }, []string{"namespace"})
 
-func countOutside(outside []compile.Outsider) {
+func countOutside(outside []input.Outsider) {
 	podsOutside.Reset()
 	for _, x := range outside {
 		podsOutside.WithLabelValues(x.Pod.Namespace).Inc()

@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
@@ -20,7 +20,7 @@ import (
 func (w *lifetimeWriter) keepRevisions(ctx context.Context, s *pipeline.Snapshot, now time.Time) (again bool) {
 	wanted := map[string]bool{}
 	for _, a := range s.Objects.Accepted {
-		id := compile.ID(a)
+		id := input.ID(a)
 		if generation, kept := s.Result.Kept[id]; !kept || generation != a.GetGeneration() {
 			continue
 		}

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/status"
@@ -46,7 +46,7 @@ type statusWriter struct {
 	client   client.Client
 	recorder events.EventRecorder
 	log      logr.Logger
-	objects  func() *compile.Objects
+	objects  func() *input.Objects
 	snapshot func() *pipeline.Snapshot
 	proxies  func() map[string]status.ProxyState
 	// revised is true when the accepted specification that is served in place of the current one is stored.
@@ -163,9 +163,9 @@ func (w *statusWriter) settle(ctx context.Context, m *memory, d *status.Desired,
 }
 
 // current replaces objects by what was last written to them, until the informer shows that itself.
-func (w *statusWriter) current(o *compile.Objects) *compile.Objects {
+func (w *statusWriter) current(o *input.Objects) *input.Objects {
 	return o.Replace(func(obj meshv1beta2.Object) meshv1beta2.Object {
-		m := w.memory[compile.ID(obj)]
+		m := w.memory[input.ID(obj)]
 		if m == nil || m.stored == nil || m.base != obj.GetResourceVersion() {
 			return obj
 		}

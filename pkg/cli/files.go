@@ -14,6 +14,7 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
@@ -158,17 +159,17 @@ func problems(files *source.Files) []mesh.Problem {
 	var readable, all []meshv1beta2.Object
 	for _, r := range files.Refused {
 		c := r.Object.Common()
-		if m, ok := r.Object.(*meshv1beta2.Mesh); ok && r.Bare && len(compile.Of[*meshv1beta2.Mesh](&files.Objects)) == 0 {
+		if m, ok := r.Object.(*meshv1beta2.Mesh); ok && r.Bare && len(input.Of[*meshv1beta2.Mesh](&files.Objects)) == 0 {
 			m.Spec.NamespaceSelector = &metav1.LabelSelector{} // nobody knows which namespaces it selects: all
 		}
-		refused[compile.ID(r.Object)] = true
+		refused[input.ID(r.Object)] = true
 		if all = append(all, r.Object); !r.Bare || c.Kind == "Mesh" {
 			readable = append(readable, r.Object)
 		}
 	}
 	pass := func(with []meshv1beta2.Object) []mesh.Problem {
 		o := files.Objects
-		compile.Add(&o, with...)
+		input.Add(&o, with...)
 		var c compile.Compiler
 		return slices.DeleteFunc(c.Compile(&o).Problems, func(p mesh.Problem) bool { return refused[p.Object] })
 	}

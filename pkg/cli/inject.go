@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/inject"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/source"
 )
 
@@ -137,7 +137,7 @@ func podOf(d source.Document, namespace string) (*corev1.Pod, string, error) {
 // injectObjects are the objects that decide about pods of a namespace. Objects in files carry no mesh reference yet; the only
 // Mesh there is stands in.
 func injectObjects(files *source.Files, namespace string) inject.Objects {
-	o := inject.Objects{Namespace: namespace, Meshes: compile.Of[*meshv1beta2.Mesh](&files.Objects)}
+	o := inject.Objects{Namespace: namespace, Meshes: input.Of[*meshv1beta2.Mesh](&files.Objects)}
 	for _, n := range files.Objects.Namespaces {
 		if n.Name == namespace {
 			o.NamespaceLabels = n.Labels
@@ -147,13 +147,13 @@ func injectObjects(files *source.Files, namespace string) inject.Objects {
 	if len(o.Meshes) == 1 {
 		ref = &meshv1beta2.MeshReference{Name: o.Meshes[0].Name, UID: o.Meshes[0].UID}
 	}
-	for n := range compile.All[*meshv1beta2.VirtualNode](&files.Objects) {
+	for n := range input.All[*meshv1beta2.VirtualNode](&files.Objects) {
 		if n.Spec.MeshRef == nil {
 			n.Spec.MeshRef = ref
 		}
 		o.VirtualNodes = append(o.VirtualNodes, n)
 	}
-	for g := range compile.All[*meshv1beta2.VirtualGateway](&files.Objects) {
+	for g := range input.All[*meshv1beta2.VirtualGateway](&files.Objects) {
 		if g.Spec.MeshRef == nil {
 			g.Spec.MeshRef = ref
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/membership"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
@@ -21,7 +22,7 @@ type named struct {
 // name reads an object, once.
 func (b *builder) name(o meshv1beta2.Object) *named {
 	return b.compiler.named.get(o, func(o meshv1beta2.Object) *named {
-		n := &named{self: ID(o), name: meshv1beta2.EffectiveName(o), owner: membership.NameOwner(o, b.in.Settings.ClusterDomain)}
+		n := &named{self: input.ID(o), name: meshv1beta2.EffectiveName(o), owner: membership.NameOwner(o, b.in.Settings.ClusterDomain)}
 		n.key, n.spelling = b.claimKeys(o, n.name)
 		return n
 	})
@@ -90,7 +91,7 @@ type claims struct {
 // holds records the place of an object and says whether it holds its name.
 func (c *claims) holds(n *named, m *meshInfo) bool {
 	b := c.b
-	b.names[n.self] = Place{Mesh: m.name, Name: n.name, MeshRef: meshv1beta2.MeshReference{Name: m.object.Name, UID: m.object.UID}}
+	b.names[n.self] = input.Place{Mesh: m.name, Name: n.name, MeshRef: meshv1beta2.MeshReference{Name: m.object.Name, UID: m.object.UID}}
 	key, spelling := nameKey{m.name, n.key}, nameKey{m.name, n.spelling}
 	winner, taken := c.holders[key]
 	owner := b.foreignName(m, n)

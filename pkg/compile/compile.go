@@ -10,49 +10,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/validate"
 )
-
-// Result is what one pass decided.
-type Result struct {
-	Model *mesh.Model
-	// Problems are sorted by object, the worst first.
-	Problems []mesh.Problem
-	// Kept maps the objects whose last accepted specification is served in place of the current one to its generation.
-	Kept map[mesh.Object]int64
-	// Certificates are those that the mesh's authority should issue, by workload.
-	Certificates []CertificateRequest
-	// Names maps each object that has a mesh to its place in it, for identifiers and tables.
-	Names map[mesh.Object]Place
-	// Outside are the pods that run without a proxy although they should have one, sorted by namespace and name.
-	Outside []Outsider
-	// Refused are the pods that are asked in clear text what their listeners take by TLS only, sorted by namespace and name.
-	Refused []Refused
-}
-
-// Outsider is a pod outside of the mesh. Object is the node or gateway that selects it, empty if none does.
-type Outsider struct {
-	Pod    *Pod
-	Object mesh.Object
-}
-
-// Refused is a pod whose probes or scrapes do not pass its listeners. Object is the node that it runs as, Ports are those asked.
-type Refused struct {
-	Pod    *Pod
-	Object mesh.Object
-	Ports  []uint32
-}
-
-// Place is the mesh and the effective name of an object.
-type Place struct {
-	// Mesh is the effective name of the mesh; MeshRef names the Mesh object.
-	Mesh    string
-	MeshRef meshv1beta2.MeshReference
-	Name    string
-	// Gateway is the effective name of a GatewayRoute's gateway.
-	Gateway string
-}
 
 // Compiler runs passes and remembers what validate said of each object, which depends on nothing else: an object is never
 // modified, so its pointer stands for its content. The Settings of all passes must be the same. A fresh Compiler decides the same.
@@ -61,7 +22,7 @@ type Compiler struct {
 	judged memo[meshv1beta2.Object, []mesh.Problem]
 	// selectors and labels are what selecting pods takes most of its time for.
 	selectors memo[*metav1.LabelSelector, labels.Selector]
-	labels    memo[*Pod, string]
+	labels    memo[*input.Pod, string]
 	selection selection
 	// endpoints and destinations are those of the last pass, with what they are made from.
 	endpoints    memo[listenerKey, *podEndpoints]
@@ -77,7 +38,7 @@ type Compiler struct {
 }
 
 // Compile decides what every proxy does. It never fails: what a user got wrong is in the Problems.
-func (c *Compiler) Compile(in *Objects) *Result {
+func (c *Compiler) Compile(in *input.Objects) *input.Result {
 	r := c.pass(in)
 	if len(in.Accepted) > 0 {
 		r = c.keepAccepted(in, r)
@@ -127,7 +88,7 @@ func handful(list []mesh.Problem) []mesh.Problem {
 }
 
 // pass compiles the objects as they are.
-func (c *Compiler) pass(in *Objects) *Result {
+func (c *Compiler) pass(in *input.Objects) *input.Result {
 	b := newBuilder(c, in)
 	c.judge(b)
 	b.indexMeshes()
@@ -151,7 +112,7 @@ func (c *Compiler) pass(in *Objects) *Result {
 
 // judge adds what validate finds in each object by itself.
 func (c *Compiler) judge(b *builder) {
-	for o := range All[meshv1beta2.Object](b.in) {
+	for o := range input.All[meshv1beta2.Object](b.in) {
 		b.problems = append(b.problems, c.judged.get(o, b.judgeObject)...)
 	}
 	c.judged.turn()
@@ -168,7 +129,7 @@ func (b *builder) judgeObject(o meshv1beta2.Object) []mesh.Problem {
 			continue
 		}
 		p := mesh.Problem{
-			Object: ID(o), Severity: mesh.Rejected, Reason: f.Rule.Reason, Path: f.Path, Message: f.Message,
+			Object: input.ID(o), Severity: mesh.Rejected, Reason: f.Rule.Reason, Path: f.Path, Message: f.Message,
 			// All that compile cannot use is left out by parts; only an object without a usable name is lost as a whole.
 			Partial: f.Rule.Reason != meshv1beta2.ReasonNameTooLong,
 		}
@@ -184,7 +145,7 @@ func (b *builder) judgeObject(o meshv1beta2.Object) []mesh.Problem {
 type builder struct {
 	compiler *Compiler
 	// in has its objects, as far as their age matters, in the order of it.
-	in       *Objects
+	in       *input.Objects
 	of       objectsByAge
 	problems []mesh.Problem
 
@@ -193,9 +154,9 @@ type builder struct {
 	labels map[string]map[string]string // of namespaces
 	// designated are the meshes that select a namespace, by namespace.
 	designated map[string]designation
-	names      map[mesh.Object]Place
-	services   map[serviceKey]*Service
-	slices     map[serviceKey][]*Slice
+	names      map[mesh.Object]input.Place
+	services   map[serviceKey]*input.Service
+	slices     map[serviceKey][]*input.Slice
 
 	nodes       map[types.NamespacedName]*node
 	nodeByName  map[nameKey]*node
@@ -214,8 +175,8 @@ type builder struct {
 	// besideNodes are the members of groups that some node has found in its own namespace.
 	besideNodes map[types.NamespacedName]bool
 	policies    policies
-	outside     []Outsider
-	refused     []Refused
+	outside     []input.Outsider
+	refused     []input.Refused
 	// instances are the nodes that register in Cloud Map, made at first use; compared counts what each namespace's nodes chose from.
 	instances map[cloudMapKey][]*node
 	compared  map[string]int
@@ -239,7 +200,7 @@ type builder struct {
 // nameKey is an effective name within a mesh.
 type nameKey struct{ mesh, name string }
 
-func newBuilder(c *Compiler, in *Objects) *builder {
+func newBuilder(c *Compiler, in *input.Objects) *builder {
 	of := c.aged.of(in)
 	members := len(in.Config)
 	b := &builder{
@@ -249,9 +210,9 @@ func newBuilder(c *Compiler, in *Objects) *builder {
 		meshOf:      make(map[mesh.Object]*meshInfo, members),
 		labels:      make(map[string]map[string]string, len(in.Namespaces)),
 		designated:  map[string]designation{},
-		names:       make(map[mesh.Object]Place, members),
-		services:    make(map[serviceKey]*Service, len(in.Services)),
-		slices:      make(map[serviceKey][]*Slice, len(in.Slices)),
+		names:       make(map[mesh.Object]input.Place, members),
+		services:    make(map[serviceKey]*input.Service, len(in.Services)),
+		slices:      make(map[serviceKey][]*input.Slice, len(in.Slices)),
 		nodes:       make(map[types.NamespacedName]*node, len(of.VirtualNodes)),
 		nodeByName:  make(map[nameKey]*node, len(of.VirtualNodes)),
 		routers:     make(map[types.NamespacedName]*router, len(of.VirtualRouters)),
@@ -283,7 +244,7 @@ func newBuilder(c *Compiler, in *Objects) *builder {
 func (b *builder) problem(p mesh.Problem) { b.problems = append(b.problems, p) }
 
 // seal sorts what the passes made and computes the fingerprints of workloads.
-func (b *builder) seal() *Result {
+func (b *builder) seal() *input.Result {
 	slices.SortFunc(b.workloads, func(x, y *mesh.Workload) int { return cmp.Compare(x.ID.String(), y.ID.String()) })
 	for _, w := range b.workloads {
 		w.Fingerprint = fingerprintWorkload(w)
@@ -295,8 +256,8 @@ func (b *builder) seal() *Result {
 	slices.SortFunc(m.Groups, func(x, y *mesh.Group) int { return cmp.Compare(x.ID, y.ID) })
 	certificates := b.certificateRequests()
 	slices.SortFunc(b.problems, mesh.Problem.Compare)
-	slices.SortFunc(b.refused, func(x, y Refused) int { return comparePods(x.Pod, y.Pod) })
-	return &Result{
+	slices.SortFunc(b.refused, func(x, y input.Refused) int { return comparePods(x.Pod, y.Pod) })
+	return &input.Result{
 		Model: m, Problems: slices.Compact(b.problems), Names: b.names, Certificates: certificates, Outside: b.outside, Refused: b.refused,
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/validate"
 )
@@ -18,8 +19,8 @@ type listenerKey struct {
 
 // podEndpoints are endpoints with what they are made from, beside the node's own object.
 type podEndpoints struct {
-	pods       []*Pod
-	via        *ServicePort
+	pods       []*input.Pod
+	via        *input.ServicePort
 	encrypted  bool
 	preference mesh.IPPreference
 	list       *mesh.Endpoints
@@ -28,7 +29,7 @@ type podEndpoints struct {
 // podEndpoints returns the ready pods among the given ones. The port of each is the target of the Service port with the
 // listener's number, resolved in the pod where it is a name; without such a Service port it is the listener's own. Where the listener
 // of n on that port takes TLS, the pods that receive the traffic past their proxies are marked.
-func (b *builder) podEndpoints(n *node, pods []*Pod, listenerPort uint32, via *ServicePort, pref mesh.IPPreference) *mesh.Endpoints {
+func (b *builder) podEndpoints(n *node, pods []*input.Pod, listenerPort uint32, via *input.ServicePort, pref mesh.IPPreference) *mesh.Endpoints {
 	last := b.compiler.endpoints.get(listenerKey{n.object, listenerPort}, func(listenerKey) *podEndpoints { return &podEndpoints{} })
 	next := podEndpoints{pods: pods, via: via, encrypted: n.encrypted(listenerPort), preference: pref}
 	if last.list == nil || !last.like(&next) {
@@ -60,7 +61,7 @@ func (e *podEndpoints) seal(n *node, listenerPort uint32) {
 	e.list = sealEndpoints(list)
 }
 
-func targetPort(p *Pod, listenerPort uint32, via *ServicePort) uint32 {
+func targetPort(p *input.Pod, listenerPort uint32, via *input.ServicePort) uint32 {
 	switch {
 	case via == nil:
 		return listenerPort
@@ -77,7 +78,7 @@ func targetPort(p *Pod, listenerPort uint32, via *ServicePort) uint32 {
 }
 
 // sliceEndpoints returns the ready addresses of a Service's slices for the port with the given name.
-func sliceEndpoints(list []*Slice, portName string, pref mesh.IPPreference) *mesh.Endpoints {
+func sliceEndpoints(list []*input.Slice, portName string, pref mesh.IPPreference) *mesh.Endpoints {
 	var out []mesh.Endpoint
 	for _, s := range list {
 		port, ok := s.Ports[portName]

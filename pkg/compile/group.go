@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -18,8 +19,8 @@ func (b *builder) indexGroups() {
 	b.groupOf = make(map[types.NamespacedName]*meshv1beta2.BackendGroup, len(b.of.BackendGroups))
 	for _, g := range b.of.BackendGroups {
 		b.groupOf[keyOf(g)] = g
-		if !b.in.Settings.BackendGroups && b.meshOf[ID(g)] != nil {
-			b.groupsAreOff(ID(g), "spec")
+		if !b.in.Settings.BackendGroups && b.meshOf[input.ID(g)] != nil {
+			b.groupsAreOff(input.ID(g), "spec")
 		}
 	}
 }
@@ -30,7 +31,7 @@ func (b *builder) checkGroups() {
 		return
 	}
 	for _, g := range b.of.BackendGroups {
-		self := ID(g)
+		self := input.ID(g)
 		if b.meshOf[self] == nil {
 			continue
 		}
@@ -71,7 +72,7 @@ func (b *builder) groupBackends(n *node, w *mesh.Workload, add func(*virtualServ
 				fmt.Sprintf("BackendGroup %s/%s does not exist; the node goes on without its members", key.Namespace, key.Name))
 			continue
 		}
-		w.Also = append(w.Also, ID(g))
+		w.Also = append(w.Also, input.ID(g))
 		b.membersOf(n, g, at, add)
 	}
 }
@@ -117,7 +118,7 @@ func (b *builder) membersOf(n *node, g *meshv1beta2.BackendGroup, at string, add
 	note := func(names []string, format string, args ...any) {
 		if len(names) > 0 {
 			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: at,
-				Message: fmt.Sprintf("%s: VirtualService %s ", ID(g), some(names)) + fmt.Sprintf(format, args...)})
+				Message: fmt.Sprintf("%s: VirtualService %s ", input.ID(g), some(names)) + fmt.Sprintf(format, args...)})
 		}
 	}
 	note(beside, "has no namespace there and was found beside the node, not beside the group: write namespace %q", n.self.Namespace)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+
+	"github.com/aftermesh/aftermesh/pkg/input"
 )
 
 // memo remembers what was made of a value that is never modified, so that its pointer stands for it. It keeps what the last pass used.
@@ -58,8 +60,8 @@ type aged[T interface {
 }] struct{ given, sorted []T }
 
 // of returns the objects from the oldest to the youngest, then by namespace and name: the order in which they win conflicts.
-func (a *aged[T]) of(in *Objects) []T {
-	list := Of[T](in)
+func (a *aged[T]) of(in *input.Objects) []T {
+	list := input.Of[T](in)
 	if slices.Equal(a.given, list) {
 		return a.sorted
 	}
@@ -106,7 +108,7 @@ type agedObjects struct {
 	groups   aged[*meshv1beta2.BackendGroup]
 }
 
-func (a *agedObjects) of(in *Objects) objectsByAge {
+func (a *agedObjects) of(in *input.Objects) objectsByAge {
 	return objectsByAge{
 		Meshes: a.meshes.of(in), VirtualNodes: a.nodes.of(in), VirtualServices: a.services.of(in), VirtualRouters: a.routers.of(in),
 		Routes: a.routes.of(in), VirtualGateways: a.gateways.of(in), GatewayRoutes: a.entering.of(in), BackendGroups: a.groups.of(in),

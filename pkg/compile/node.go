@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -21,9 +22,9 @@ type node struct {
 	// nodeID is what id returned.
 	nodeID   string
 	selector labels.Selector // nil when the node selects no pods at all
-	pods     []*Pod
+	pods     []*input.Pod
 	// lingering pods are endpoints that an edit took away a moment ago, see grace.go.
-	lingering []*Pod
+	lingering []*input.Pod
 	// listeners are the usable ones, in the order written; destinations are what callers see of them, by port.
 	listeners    []*mesh.Listener
 	destinations map[uint32]*mesh.Destination

@@ -214,5 +214,7 @@ func TestAPanicCostsOneQuestion(t *testing.T) {
 		}
 	}
 	stop()
-	<-ended
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }

@@ -19,7 +19,7 @@ import (
 
 	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -158,7 +158,7 @@ func (f *Files) add(d Document, namespace string) error {
 		for k, v := range ns.Labels {
 			labels[k] = v
 		}
-		o.Namespaces = append(o.Namespaces, compile.Namespace{Name: ns.Name, Labels: labels})
+		o.Namespaces = append(o.Namespaces, input.Namespace{Name: ns.Name, Labels: labels})
 	case d.Kind.Group == "" && d.Kind.Kind == "Service":
 		var s corev1.Service
 		if err := yaml.Unmarshal(d.JSON, &s); err != nil {

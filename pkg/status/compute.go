@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -25,8 +25,8 @@ type ProxyState struct {
 
 // Input is everything that conditions are made from.
 type Input struct {
-	Objects *compile.Objects
-	Result  *compile.Result
+	Objects *input.Objects
+	Result  *input.Result
 	// Introduced returns the number of the first snapshot that was made from the present generation of an object.
 	Introduced func(mesh.Object) uint64
 	// Proxies by id (pod UID). A proxy that is not in it is not connected.
@@ -60,7 +60,7 @@ type Computer struct {
 type remembered struct {
 	object   meshv1beta2.Object
 	problems []mesh.Problem
-	place    compile.Place
+	place    input.Place
 	routes   []string
 	outside  []string
 	refused  []string
@@ -75,8 +75,8 @@ func (c *Computer) Compute(in Input) []*Desired {
 	p := newPass(in)
 	next := make(map[mesh.Object]*remembered, len(c.last))
 	out := make([]*Desired, 0, len(c.last))
-	for o := range compile.All[meshv1beta2.Object](in.Objects) {
-		id := compile.ID(o)
+	for o := range input.All[meshv1beta2.Object](in.Objects) {
+		id := input.ID(o)
 		now := remembered{object: o, problems: p.problems[id], place: in.Result.Names[id], routes: p.routes[id], outside: p.outside[id], refused: p.refused[id], tally: p.count(id), kept: in.Result.Kept[id]}
 		if was := c.last[id]; was != nil && was.equal(&now) {
 			next[id] = was
@@ -129,7 +129,7 @@ func (r *remembered) status(id mesh.Object, arn ARN) *Desired {
 	for i := range d.Conditions {
 		d.Conditions[i].ObservedGeneration = r.object.GetGeneration()
 	}
-	if r.place != (compile.Place{}) {
+	if r.place != (input.Place{}) {
 		d.ARN = arn.of(id.Kind, r.place)
 		if v, ok := r.object.(*meshv1beta2.VirtualRouter); ok {
 			d.RouteARNs = arn.routes(v, r.place, r.routes)
