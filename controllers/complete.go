@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 )
 
@@ -27,27 +27,29 @@ func (op *operator) writeLifetimes(context.Context, *rest.Config) error {
 }
 
 // complete writes the system fields that objects stored without a webhook lack.
-func (w *lifetimeWriter) complete(ctx context.Context, o *compile.Objects, now time.Time) (again bool) {
+func (w *lifetimeWriter) complete(ctx context.Context, o *input.Objects, now time.Time) (again bool) {
 	for _, c := range lifetime.Incomplete(o) {
-		l := w.life(c.Object)
-		if now.Before(l.retry) {
-			again = true
-			continue
-		}
-		if c.Replaces != nil {
-			// The cache may not know yet what the object refers to.
-			gone, err := w.gone(ctx, c.Replaces)
-			if err != nil {
-				w.fail(c.Object, l, now, err)
-			}
-			if !gone {
-				again = true
-				continue
-			}
-		}
-		again = w.patch(ctx, c.Object, l, now, c.Apply) || again
+		w.each(c.Object, now, func() { again = w.completeOne(ctx, c, now) || again })
 	}
 	return again
+}
+
+func (w *lifetimeWriter) completeOne(ctx context.Context, c lifetime.Completion, now time.Time) (again bool) {
+	l := w.life(c.Object)
+	if now.Before(l.retry) {
+		return true
+	}
+	if c.Replaces != nil {
+		// The cache may not know yet what the object refers to.
+		gone, err := w.gone(ctx, c.Replaces)
+		if err != nil {
+			w.fail(c.Object, l, now, err)
+		}
+		if !gone {
+			return true
+		}
+	}
+	return w.patch(ctx, c.Object, l, now, c.Apply)
 }
 
 // gone asks the API server whether any of the referents is there under its UID.

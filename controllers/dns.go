@@ -58,7 +58,7 @@ func (h *hosts) zones() []string {
 
 // serveDNS adds the DNS server, which every replica runs, and asks the cluster's DNS whether it sends questions there.
 func (op *operator) serveDNS(context.Context, *rest.Config) error {
-	server := &nameserver.Server{Address: fmt.Sprintf(":%d", op.DNSPort), Table: op.hosts.table.Load}
+	server := &nameserver.Server{Address: fmt.Sprintf(":%d", op.DNSPort), Table: op.hosts.table.Load, Panicked: op.panicked("dns")}
 	return errors.Join(
 		op.manager.Add(everywhere(func(ctx context.Context) error {
 			select { // no table yet
@@ -90,9 +90,12 @@ func (op *operator) resolveZones(ctx context.Context) error {
 			continue
 		}
 		before := op.hosts.zones()
-		now := unresolvable(ctx, *last, before, func(ctx context.Context, name string) error {
-			_, err := resolver.LookupNetIP(ctx, "ip", name)
-			return err
+		now := before
+		containment{op.log.WithName("dns"), "dns"}.run(func() {
+			now = unresolvable(ctx, *last, before, func(ctx context.Context, name string) error {
+				_, err := resolver.LookupNetIP(ctx, "ip", name)
+				return err
+			})
 		})
 		if !slices.Equal(before, now) {
 			op.hosts.unresolvable.Store(&now)

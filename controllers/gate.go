@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aftermesh/aftermesh/pkg/source"
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,11 +23,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// cloudMapGate is the readiness gate that App Mesh put into pods and opened when Cloud Map knew them. We put it into none, but
-// a pod that has it would never be ready if nobody opened it.
-const cloudMapGate corev1.PodConditionType = "conditions.appmesh.k8s.aws/aws-cloudmap-healthy"
-
-// gates opens the gate of pods whose containers are ready. Only the leader does.
+// gates opens the gate of App Mesh, source.CloudMapGate, which Aftermesh puts into no pod: a pod that has it would never be ready if
+// nobody opened it. It opens that of pods whose containers are ready. Only the leader does.
 type gates struct {
 	cached client.Reader
 	live   client.Client
@@ -52,11 +50,7 @@ func gateWaits(p *corev1.Pod) bool {
 	is := func(t corev1.PodConditionType) bool {
 		return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == t && c.Status == corev1.ConditionTrue })
 	}
-	return hasGate(p) && is(corev1.ContainersReady) && !is(cloudMapGate)
-}
-
-func hasGate(p *corev1.Pod) bool {
-	return slices.Contains(p.Spec.ReadinessGates, corev1.PodReadinessGate{ConditionType: cloudMapGate})
+	return source.HasCloudMapGate(p) && is(corev1.ContainersReady) && !is(source.CloudMapGate)
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -66,7 +60,7 @@ func (g *gates) Reconcile(ctx context.Context, request reconcile.Request) (recon
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": pod.UID}, "status": map[string]any{"conditions": []corev1.PodCondition{{
-		Type: cloudMapGate, Status: corev1.ConditionTrue, Reason: "ContainersReady", LastTransitionTime: metav1.NewTime(g.now()),
+		Type: source.CloudMapGate, Status: corev1.ConditionTrue, Reason: "ContainersReady", LastTransitionTime: metav1.NewTime(g.now()),
 		Message: "there is no Cloud Map: the pod serves as soon as its containers are ready",
 	}}}})
 	if err != nil {

@@ -10,8 +10,9 @@ import (
 )
 
 // Anybody in the cluster's network reaches the operator's ports. These are the bounds of those that serve proxies and replicas: proxies
-// prove who they are with the headers of their first stream, replicas with their certificate.
-var proxyLimits = guard.Limits{Unproven: 1024, PerSource: 16, Rate: 20, Burst: 128, Life: 10 * time.Second, Bytes: 192 << 10}
+// prove who they are with the headers of their first stream, replicas with their certificate. Many proxies may come from one address
+// (the host network, an egress gateway): each that is known makes room for one more, up to a quarter of all room.
+var proxyLimits = guard.Limits{Unproven: 1024, PerSource: 16, PerKnownSource: 256, Rate: 20, Burst: 128, Life: 10 * time.Second, Bytes: 192 << 10}
 
 // The bounds of the ports of HTTP: nobody proves anything there. An API server opens some connections for each webhook.
 var httpLimits = guard.Limits{Unproven: 512, PerSource: 64, Rate: 50, Burst: 200}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +29,7 @@ func serveHTTP(ctx context.Context, address string, secure *tls.Config, h http.H
 }
 
 // serveDraining is serveHTTP that asks its clients to connect elsewhere as soon as draining ends: connections of before are closed at
-// their next pause, later ones after one request.
+// their next pause, later ones after one request. It returns when every request under way has been answered, or has had its time.
 func serveDraining(ctx, draining context.Context, address string, secure *tls.Config, h http.Handler, listening func()) error {
 	l, err := listen(ctx, address, httpLimits)
 	if err != nil {
@@ -38,13 +39,23 @@ func serveDraining(ctx, draining context.Context, address string, secure *tls.Co
 		l = tls.NewListener(l, secure)
 	}
 	shared := share(l)
-	defer shared.Close()
 	usual, late := httpServer(h), httpServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close") // also ends a connection of HTTP/2
 		h.ServeHTTP(w, r)
 	}))
-	defer context.AfterFunc(draining, func() { shutdown(usual) })()
-	defer context.AfterFunc(ctx, func() { shutdown(late) })()
+	var ending sync.WaitGroup
+	ending.Add(2)
+	stopUsual := context.AfterFunc(draining, func() { defer ending.Done(); shutdown(usual) })
+	stopLate := context.AfterFunc(ctx, func() { defer ending.Done(); shutdown(late) })
+	defer func() {
+		_ = shared.Close()
+		for _, stop := range []func() bool{stopUsual, stopLate} {
+			if stop() {
+				ending.Done() // it never began
+			}
+		}
+		ending.Wait() // for requests that are under way
+	}()
 	listening()
 	if err := usual.Serve(shared.view()); !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -66,11 +77,13 @@ func httpServer(h http.Handler) *http.Server {
 	}
 }
 
-// shutdown lets requests end and closes all connections.
+// shutdown lets requests end, for some time, and closes all connections.
 func shutdown(s *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
-	_ = s.Shutdown(ctx)
+	if s.Shutdown(ctx) != nil {
+		_ = s.Close()
+	}
 }
 
 // hooks is the server of webhooks. Anybody can send reviews to it: it handles a few at a time, fairly among their sources, and none that

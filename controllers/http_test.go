@@ -108,3 +108,59 @@ func freeAddress(t *testing.T) string {
 	defer l.Close()
 	return l.Addr().String()
 }
+
+// TestRequestsUnderWayAreAnsweredBeforeTheEnd has one request that began before the replica drained, and one that began later.
+func TestRequestsUnderWayAreAnsweredBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	address := freeAddress(t)
+	ctx, end := context.WithCancel(t.Context())
+	draining, drain := context.WithCancel(ctx)
+	listening, ended := make(chan struct{}), make(chan error, 1)
+	arrived, release := make(chan struct{}), make(chan struct{})
+	go func() {
+		ended <- serveDraining(ctx, draining, address, nil, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			arrived <- struct{}{}
+			<-release
+			fmt.Fprint(w, "done")
+		}), func() { close(listening) })
+	}()
+	<-listening
+	answers := make(chan error, 2)
+	ask := func() {
+		client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}}
+		go func() {
+			_, _, err := request(t, client, "http://"+address)
+			answers <- err
+		}()
+		<-arrived
+	}
+	ask()
+	drain()
+	ask()
+	end()
+	// The port is closed, and both requests are under way still.
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			break
+		}
+		_ = c.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("the port stays open")
+		}
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("it ended, %v, before the requests were answered", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(release)
+	for range 2 {
+		if err := <-answers; err != nil {
+			t.Errorf("a request that was under way: %v", err)
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
@@ -43,7 +43,7 @@ type lifetimeWriter struct {
 	namespace string
 	revisions func() []lifetime.Stored
 	// objects are all that are stored, those that leave too.
-	objects  func() *compile.Objects
+	objects  func() *input.Objects
 	snapshot func() *pipeline.Snapshot
 	rows     func() []peer.Row
 	acked    func(group, acked, sent string) uint64
@@ -72,6 +72,9 @@ type life struct {
 	// failed is the pause after the last failure, retry its end.
 	failed time.Duration
 	retry  time.Time
+	// panicked is the pause after the last panic, broken its end.
+	panicked time.Duration
+	broken   time.Time
 }
 
 // NeedLeaderElection is true: only the leader writes.
@@ -83,9 +86,11 @@ func (w *lifetimeWriter) Start(ctx context.Context) error {
 	const rest = 60 * time.Millisecond
 	for {
 		pause := reminder
-		if w.pass(ctx) {
-			pause = recheck
-		}
+		w.contain().run(func() {
+			if w.pass(ctx) {
+				pause = recheck
+			}
+		})
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
@@ -118,11 +123,27 @@ func (w *lifetimeWriter) pass(ctx context.Context) (again bool) {
 	again = w.keepRevisions(ctx, s, now) || again
 	// 3. Finalizers.
 	for _, p := range lifetime.Plans(o) {
-		again = w.carryOut(ctx, p, s, now) || again
+		w.each(p.Object, now, func() { again = w.carryOut(ctx, p, s, now) || again })
 	}
 	w.previous = s
 	w.forget(o)
 	return again
+}
+
+func (w *lifetimeWriter) contain() containment { return containment{w.log, "lifetime"} }
+
+// each does something for one object. When that panics it is tried again later, and less and less often; others are not concerned.
+func (w *lifetimeWriter) each(o meshv1beta2.Object, now time.Time, do func()) {
+	l := w.life(o)
+	if now.Before(l.broken) {
+		return
+	}
+	if w.contain().object(input.ID(o), do) {
+		l.broken, l.panicked = time.Time{}, 0
+		return
+	}
+	l.panicked = min(max(2*l.panicked, firstPause), longestPause)
+	l.broken = now.Add(l.panicked)
 }
 
 // carryOut brings an object's finalizers in line with its plan.
@@ -228,9 +249,9 @@ func (w *lifetimeWriter) life(o meshv1beta2.Object) *life {
 }
 
 // forget drops what is remembered of objects that are gone.
-func (w *lifetimeWriter) forget(o *compile.Objects) {
+func (w *lifetimeWriter) forget(o *input.Objects) {
 	there := make(map[types.UID]bool, len(w.lives))
-	for obj := range compile.All[meshv1beta2.Object](o) {
+	for obj := range input.All[meshv1beta2.Object](o) {
 		if w.lives[obj.GetUID()] != nil {
 			there[obj.GetUID()] = true
 		}

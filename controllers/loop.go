@@ -55,8 +55,7 @@ func (l *loop) Start(ctx context.Context) error {
 			panics.WithLabelValues("pipeline").Inc()
 			l.log.Error(err, "Pass failed; everything goes on with the configuration before")
 		} else {
-			l.observe(s, took)
-			l.stepped(s)
+			containment{l.log, "pipeline"}.run(func() { l.observe(s, took); l.stepped(s) })
 		}
 		select {
 		case <-ctx.Done():
@@ -113,3 +112,8 @@ var (
 		Name: "aftermesh_failed_groups_total", Help: "Groups that could not be translated and kept their last configuration.",
 	})
 )
+
+// collectors are the operator's own metrics.
+func collectors() []prometheus.Collector {
+	return []prometheus.Collector{stageSeconds, groupCount, problemCount, failedGroups, podsOutside, panics}
+}

@@ -14,8 +14,8 @@ import (
 
 	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	"github.com/aftermesh/aftermesh/pkg/ca"
-	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/identity"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
@@ -26,7 +26,7 @@ type signer struct {
 	namespace string
 	log       logr.Logger
 	snapshot  func() *pipeline.Snapshot
-	leaves    func() map[mesh.Object]compile.KeyPair
+	leaves    func() map[mesh.Object]input.KeyPair
 	// stored are the names of all Secrets with certificates of workloads.
 	stored func() []string
 	// settings are all MeshSettings.
@@ -43,8 +43,12 @@ func (s *signer) Start(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		now := time.Now()
-		if err := errors.Join(s.check(ctx, now), s.judgeSettings(ctx, now)); err != nil && ctx.Err() == nil {
-			s.log.Error(err, "Certificates of workloads or their settings not up to date, trying again")
+		for _, do := range []func(context.Context, time.Time) error{s.check, s.judgeSettings} {
+			s.contain().run(func() {
+				if err := do(ctx, now); err != nil && ctx.Err() == nil {
+					s.log.Error(err, "Certificates of workloads or their settings not up to date, trying again")
+				}
+			})
 		}
 		select {
 		case <-ctx.Done():
@@ -54,6 +58,8 @@ func (s *signer) Start(ctx context.Context) error {
 		}
 	}
 }
+
+func (s *signer) contain() containment { return containment{s.log, "ca"} }
 
 func (s *signer) check(ctx context.Context, now time.Time) error {
 	last := s.snapshot()
@@ -71,9 +77,11 @@ func (s *signer) check(ctx context.Context, now time.Time) error {
 	// One certificate that cannot be made keeps back no other.
 	var failed []error
 	for _, r := range ca.Plan(a, last.Result.Certificates, leaves, now) {
-		if err := s.issue(ctx, a, r, now); err != nil {
-			failed = append(failed, err)
-		}
+		s.contain().object(r.Object, func() {
+			if err := s.issue(ctx, a, r, now); err != nil {
+				failed = append(failed, err)
+			}
+		})
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -112,7 +120,7 @@ func (s *signer) authority(ctx context.Context, now time.Time) (*identity.Author
 }
 
 // issue stores a new certificate of a workload.
-func (s *signer) issue(ctx context.Context, a *identity.Authority, r compile.CertificateRequest, now time.Time) error {
+func (s *signer) issue(ctx context.Context, a *identity.Authority, r input.CertificateRequest, now time.Time) error {
 	k, err := ca.Issue(a, r, now)
 	if err != nil {
 		return fmt.Errorf("sign the certificate of %s: %w", r.Object, err)
@@ -132,7 +140,7 @@ func (s *signer) issue(ctx context.Context, a *identity.Authority, r compile.Cer
 }
 
 // clean deletes the certificates that nobody needs any more.
-func (s *signer) clean(ctx context.Context, wanted []compile.CertificateRequest, stored []string) error {
+func (s *signer) clean(ctx context.Context, wanted []input.CertificateRequest, stored []string) error {
 	keep := map[string]bool{}
 	for _, r := range wanted {
 		keep[ca.LeafName(r.Object)] = true

@@ -13,17 +13,17 @@ import (
 
 	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	"github.com/aftermesh/aftermesh/pkg/ca"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
 
-func signerOf(t *testing.T, c *fake.ClientBuilder, requests []compile.CertificateRequest, stored ...string) *signer {
+func signerOf(t *testing.T, c *fake.ClientBuilder, requests []input.CertificateRequest, stored ...string) *signer {
 	t.Helper()
 	return &signer{
 		client: c.Build(), namespace: "system", log: logr.Discard(),
-		snapshot: func() *pipeline.Snapshot { return &pipeline.Snapshot{Result: &compile.Result{Certificates: requests}} },
-		leaves:   func() map[mesh.Object]compile.KeyPair { return nil }, stored: func() []string { return stored },
+		snapshot: func() *pipeline.Snapshot { return &pipeline.Snapshot{Result: &input.Result{Certificates: requests}} },
+		leaves:   func() map[mesh.Object]input.KeyPair { return nil }, stored: func() []string { return stored },
 		settings: func() []*meshv1alpha1.MeshSettings { return nil },
 	}
 }
@@ -39,10 +39,10 @@ func scheme(t *testing.T) *runtime.Scheme {
 
 // TestACertificateThatCannotBeMadeKeepsBackNoOther has such a request before, between and behind good ones.
 func TestACertificateThatCannotBeMadeKeepsBackNoOther(t *testing.T) {
-	var requests []compile.CertificateRequest
+	var requests []input.CertificateRequest
 	for _, name := range []string{"payé.example", "a.bank", "payé.example", "b.bank", "payé.example"} {
-		o := compile.AppMesh("VirtualNode", "bank", string(rune('a'+len(requests))))
-		requests = append(requests, compile.CertificateRequest{Object: o, DNS: []string{name}})
+		o := input.AppMesh("VirtualNode", "bank", string(rune('a'+len(requests))))
+		requests = append(requests, input.CertificateRequest{Object: o, DNS: []string{name}})
 	}
 	s := signerOf(t, fake.NewClientBuilder().WithScheme(scheme(t)), requests)
 	if err := s.check(t.Context(), time.Now()); err == nil {
@@ -59,10 +59,10 @@ func TestACertificateThatCannotBeMadeKeepsBackNoOther(t *testing.T) {
 
 // TestSecretsOfNobodyAreDeleted leaves what is wanted.
 func TestSecretsOfNobodyAreDeleted(t *testing.T) {
-	wanted := compile.AppMesh("VirtualNode", "bank", "pay")
+	wanted := input.AppMesh("VirtualNode", "bank", "pay")
 	old := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: "aftermesh-leaf-of-another-form"}}
 	s := signerOf(t, fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(old),
-		[]compile.CertificateRequest{{Object: wanted, DNS: []string{"pay.bank"}}}, old.Name, ca.LeafName(wanted))
+		[]input.CertificateRequest{{Object: wanted, DNS: []string{"pay.bank"}}}, old.Name, ca.LeafName(wanted))
 	if err := s.check(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -33,10 +34,10 @@ import (
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/admission"
 	"github.com/aftermesh/aftermesh/pkg/ca"
-	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/identity"
 	"github.com/aftermesh/aftermesh/pkg/inject"
 	injectwebhook "github.com/aftermesh/aftermesh/pkg/inject/webhook"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
@@ -223,7 +224,7 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 		Cache: cache.Options{
 			SyncPeriod: &sync, DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Pod{}: {Transform: slimPod}, &appsv1.ControllerRevision{}: {Label: source.AcceptedSelector()},
+				&corev1.Pod{}: {Transform: source.Slim}, &appsv1.ControllerRevision{}: {Label: source.AcceptedSelector()},
 				&corev1.Secret{}: {Namespaces: map[string]cache.Config{op.Namespace: {}}, Transform: source.SlimSecret},
 			},
 		},
@@ -288,7 +289,7 @@ func families(ips []string) string {
 }
 
 func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
-	src, err := source.NewCluster(ctx, op.manager.GetCache(), compile.Settings{
+	src, err := source.NewCluster(ctx, op.manager.GetCache(), input.Settings{
 		ClusterDomain: op.ClusterDomain, EgressExempt: op.EgressExempt, BackendGroups: op.BackendGroups, IPv6Only: op.Inject.IPFamilies == "6",
 		AdminPort: int64(op.Inject.AdminPort),
 	}, op.Namespace)
@@ -350,10 +351,10 @@ func (op *operator) writeStatuses(context.Context, *rest.Config) error {
 	return errors.Join(
 		op.manager.Add(&statusWriter{
 			client: op.manager.GetClient(), recorder: op.manager.GetEventRecorder("aftermesh"), log: op.log.WithName("status"),
-			objects: func() *compile.Objects { return lifetime.Serve(op.source.Objects()) }, revised: op.source.Revised, snapshot: op.pipeline.Last, proxies: op.proxyStates, wake: op.wake, arn: op.ARN,
+			objects: func() *input.Objects { return lifetime.Serve(op.source.Objects()) }, revised: op.source.Revised, snapshot: op.pipeline.Last, proxies: op.proxyStates, wake: op.wake, arn: op.ARN,
 		}),
 		op.manager.Add(everywhere(op.forwardSignals)),
-		op.manager.Add(&watchman{recorder: op.manager.GetEventRecorder("aftermesh"), snapshot: op.pipeline.Last, silent: op.silent, wake: op.look}),
+		op.manager.Add(&watchman{log: op.log.WithName("pods"), recorder: op.manager.GetEventRecorder("aftermesh"), snapshot: op.pipeline.Last, silent: op.silent, wake: op.look}),
 	)
 }
 
@@ -375,4 +376,16 @@ func (o *Options) Environment() {
 			o.PodIPs = append(o.PodIPs, ip)
 		}
 	}
+}
+
+func serverVersion(cfg *rest.Config) (string, error) {
+	d, err := discovery.NewDiscoveryClientForConfig(cfg)
+	if err != nil {
+		return "", err
+	}
+	v, err := d.ServerVersion()
+	if err != nil {
+		return "", err
+	}
+	return v.GitVersion, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,18 +12,19 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/inject"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
 
 // watchman tells pods that run outside of the mesh so, those whose probes their listeners refuse, and those whose proxy does not connect,
 // by an event each. Only the leader runs it.
 type watchman struct {
+	log      logr.Logger
 	recorder events.EventRecorder
 	snapshot func() *pipeline.Snapshot
 	// silent returns the pods whose proxy was started before a time and is connected to no replica.
-	silent func(before time.Time) []*compile.Pod
+	silent func(before time.Time) []*input.Pod
 	wake   <-chan struct{}
 }
 
@@ -44,7 +46,8 @@ func (w *watchman) Start(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if s := w.snapshot(); s != nil {
-			outside, refused = w.tell(s.Result.Outside, outside), w.warn(s.Result.Refused, refused)
+			w.contain().run(func() { outside = w.tell(s.Result.Outside, outside) })
+			w.contain().run(func() { refused = w.warn(s.Result.Refused, refused) })
 		}
 		select {
 		case <-ctx.Done():
@@ -52,15 +55,17 @@ func (w *watchman) Start(ctx context.Context) error {
 		case <-w.wake:
 		case <-tick.C:
 			if time.Since(elected) > connecting {
-				silent = w.ask(w.silent(time.Now().Add(-connecting)), silent)
+				w.contain().run(func() { silent = w.ask(w.silent(time.Now().Add(-connecting)), silent) })
 			}
 		}
 	}
 }
 
+func (w *watchman) contain() containment { return containment{w.log, "pods"} }
+
 // ask records an event for each silent pod that was not told before, and returns those that are silent now. With native sidecars
 // the application of such a pod waits for its proxy.
-func (w *watchman) ask(silent []*compile.Pod, told map[string]bool) map[string]bool {
+func (w *watchman) ask(silent []*input.Pod, told map[string]bool) map[string]bool {
 	now := make(map[string]bool, len(silent))
 	for _, p := range silent {
 		now[p.UID] = true
@@ -73,12 +78,12 @@ func (w *watchman) ask(silent []*compile.Pod, told map[string]bool) map[string]b
 	return now
 }
 
-func eventOf(p *compile.Pod) *corev1.Pod {
+func eventOf(p *input.Pod) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: types.UID(p.UID)}}
 }
 
 // tell records an event for each pod that was not told before, and returns those that are told now.
-func (w *watchman) tell(outside []compile.Outsider, told map[string]bool) map[string]bool {
+func (w *watchman) tell(outside []input.Outsider, told map[string]bool) map[string]bool {
 	now := make(map[string]bool, len(outside))
 	for _, x := range outside {
 		now[x.Pod.UID] = true
@@ -96,7 +101,7 @@ func (w *watchman) tell(outside []compile.Outsider, told map[string]bool) map[st
 }
 
 // warn does the same for pods whose probes their listeners refuse.
-func (w *watchman) warn(refused []compile.Refused, told map[string]bool) map[string]bool {
+func (w *watchman) warn(refused []input.Refused, told map[string]bool) map[string]bool {
 	now := make(map[string]bool, len(refused))
 	for _, x := range refused {
 		now[x.Pod.UID] = true
@@ -114,7 +119,7 @@ var podsOutside = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 	Name: "aftermesh_pods_outside", Help: "Pods that run without a proxy although they should have one.",
 }, []string{"namespace"})
 
-func countOutside(outside []compile.Outsider) {
+func countOutside(outside []input.Outsider) {
 	podsOutside.Reset()
 	for _, x := range outside {
 		podsOutside.WithLabelValues(x.Pod.Namespace).Inc()

@@ -12,8 +12,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
-	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/guard"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/xds"
 	"github.com/aftermesh/aftermesh/pkg/xds/peer"
 )
@@ -43,7 +43,7 @@ func (op *operator) servePeers() error {
 		}
 		g := grpc.NewServer(grpc.Creds(guard.Credentials(credentials.NewTLS(conf))), grpc.ConnectionTimeout(handshake), grpc.StreamInterceptor(
 			func(srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-				defer guard.FromContext(s.Context()).Prove(peerService)() // TLS has verified the certificate
+				defer guard.FromContext(s.Context()).Prove(peerService, peerService)() // TLS has verified the certificate
 				return next(srv, s)
 			}))
 		(&peer.Server{Rows: op.ownRows, Seen: op.source.Seen, Watch: op.cache.Watch}).Register(g)
@@ -130,7 +130,7 @@ func (op *operator) ownRows() []peer.Row {
 }
 
 // silent returns the pods whose proxy was started before a time and is connected to no replica. What an unreachable replica said last counts.
-func (op *operator) silent(before time.Time) []*compile.Pod {
+func (op *operator) silent(before time.Time) []*input.Pod {
 	heard := map[string]bool{}
 	for _, r := range op.rows() {
 		heard[r.Pod] = true

@@ -9,7 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
@@ -19,31 +20,13 @@ import (
 func (w *lifetimeWriter) keepRevisions(ctx context.Context, s *pipeline.Snapshot, now time.Time) (again bool) {
 	wanted := map[string]bool{}
 	for _, a := range s.Objects.Accepted {
-		id := compile.ID(a)
+		id := input.ID(a)
 		if generation, kept := s.Result.Kept[id]; !kept || generation != a.GetGeneration() {
 			continue
 		}
 		name := lifetime.RevisionName(a.GetUID(), a.GetGeneration())
 		wanted[name] = true
-		l := w.life(a)
-		if w.stored(name) || now.Sub(l.stored) < lag {
-			continue
-		}
-		if now.Before(l.retry) || !w.allowed(now) {
-			again = true
-			continue
-		}
-		r, err := lifetime.Revision(a, w.namespace)
-		if err == nil {
-			err = w.client.Create(ctx, r)
-		}
-		switch {
-		case err == nil || apierrors.IsAlreadyExists(err):
-			l.stored = now
-		case ctx.Err() == nil:
-			w.fail(a, l, now, err)
-			again = true
-		}
+		w.each(a, now, func() { again = w.keepRevision(ctx, a, name, now) || again })
 	}
 	for _, r := range w.revisions() {
 		if wanted[r.Name] || !r.Ours {
@@ -56,6 +39,29 @@ func (w *lifetimeWriter) keepRevisions(ctx context.Context, s *pipeline.Snapshot
 		}
 	}
 	return again
+}
+
+// keepRevision stores one accepted specification.
+func (w *lifetimeWriter) keepRevision(ctx context.Context, a meshv1beta2.Object, name string, now time.Time) (again bool) {
+	l := w.life(a)
+	if w.stored(name) || now.Sub(l.stored) < lag {
+		return false
+	}
+	if now.Before(l.retry) || !w.allowed(now) {
+		return true
+	}
+	r, err := lifetime.Revision(a, w.namespace)
+	if err == nil {
+		err = w.client.Create(ctx, r)
+	}
+	switch {
+	case err == nil || apierrors.IsAlreadyExists(err):
+		l.stored = now
+	case ctx.Err() == nil:
+		w.fail(a, l, now, err)
+		return true
+	}
+	return false
 }
 
 // stored is true when a revision of the name exists.

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/status"
@@ -46,7 +46,7 @@ type statusWriter struct {
 	client   client.Client
 	recorder events.EventRecorder
 	log      logr.Logger
-	objects  func() *compile.Objects
+	objects  func() *input.Objects
 	snapshot func() *pipeline.Snapshot
 	proxies  func() map[string]status.ProxyState
 	// revised is true when the accepted specification that is served in place of the current one is stored.
@@ -80,9 +80,11 @@ func (w *statusWriter) NeedLeaderElection() bool { return true }
 func (w *statusWriter) Start(ctx context.Context) error {
 	w.elected, w.refilled, w.budget = time.Now(), time.Now(), writesPerSecond
 	w.memory = map[mesh.Object]*memory{}
+	w.computer.Panicked = func(o mesh.Object, reason any, stack []byte) { w.contain().tell(reason, stack, about(o)...) }
 	for {
 		start := time.Now()
-		again := w.pass(ctx)
+		var again bool
+		w.contain().run(func() { again = w.pass(ctx) })
 		rest := min(max(gather, gatherFactor*time.Since(start)), gatherMost)
 		var timer <-chan time.Time
 		if again {
@@ -102,6 +104,8 @@ func (w *statusWriter) Start(ctx context.Context) error {
 		}
 	}
 }
+
+func (w *statusWriter) contain() containment { return containment{w.log, "status"} }
 
 // pass computes every status and writes those that are due. It is true when some difference was put off.
 func (w *statusWriter) pass(ctx context.Context) (again bool) {
@@ -126,35 +130,42 @@ func (w *statusWriter) pass(ctx context.Context) (again bool) {
 		if m.settled == d {
 			continue
 		}
-		next, change := status.Merge(d, now)
-		if change == status.None {
-			m.settled, m.lowSince = d, time.Time{}
-			continue
+		if !w.contain().object(d.ID, func() { again = w.settle(ctx, m, d, now) || again }) {
+			m.settled = d // not tried again before something changes
 		}
-		if !w.due(m, d, change, now) {
-			again = true
-			continue
-		}
-		if err := w.write(ctx, m, d, next, now); err != nil {
-			if ctx.Err() != nil {
-				return false
-			}
-			if !apierrors.IsNotFound(err) {
-				w.log.Error(err, "Status not written, trying again", "kind", d.ID.Kind, "namespace", d.ID.Namespace, "name", d.ID.Name)
-			}
-			again = true
-		}
-		if change == status.Wording {
-			m.worded = now
+		if ctx.Err() != nil {
+			return false
 		}
 	}
 	return again
 }
 
+// settle writes the status of one object if it is due. It is true when the difference was put off.
+func (w *statusWriter) settle(ctx context.Context, m *memory, d *status.Desired, now time.Time) (again bool) {
+	next, change := status.Merge(d, now)
+	if change == status.None {
+		m.settled, m.lowSince = d, time.Time{}
+		return false
+	}
+	if !w.due(m, d, change, now) {
+		return true
+	}
+	if err := w.write(ctx, m, d, next, now); err != nil {
+		if ctx.Err() == nil && !apierrors.IsNotFound(err) {
+			w.log.Error(err, "Status not written, trying again", about(d.ID)...)
+		}
+		again = true
+	}
+	if change == status.Wording {
+		m.worded = now
+	}
+	return again
+}
+
 // current replaces objects by what was last written to them, until the informer shows that itself.
-func (w *statusWriter) current(o *compile.Objects) *compile.Objects {
+func (w *statusWriter) current(o *input.Objects) *input.Objects {
 	return o.Replace(func(obj meshv1beta2.Object) meshv1beta2.Object {
-		m := w.memory[compile.ID(obj)]
+		m := w.memory[input.ID(obj)]
 		if m == nil || m.stored == nil || m.base != obj.GetResourceVersion() {
 			return obj
 		}

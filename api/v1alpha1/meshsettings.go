@@ -64,7 +64,8 @@ const (
 
 // HeaderLimits bound the headers of a request or response as a whole. A request with more gets 431 from the first proxy on its way.
 type HeaderLimits struct {
-	// Kibibytes of all names and values together; 60 if not given.
+	// Kibibytes of all names and values together; 60 if not given. With Envoy 1.37 leave it at 60: there a single header of more than
+	// 64 KiB, request or response, ends the connection between two proxies with all requests on it.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=240
 	// +optional

@@ -117,7 +117,7 @@ func WithSpec(obj, of Object) Object {
 		*then.MeshRef = *now.MeshRef
 	}
 	if r, ok := out.(*GatewayRoute); ok {
-		r.Spec.VirtualGatewayRef = obj.(*GatewayRoute).Spec.VirtualGatewayRef //nolint:errcheck,forcetypeassert // a copy is of the same type
+		r.Spec.VirtualGatewayRef = obj.(*GatewayRoute).Spec.VirtualGatewayRef
 	}
 	return out
 }

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/identity"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -49,14 +49,14 @@ func OwnerOf(name, annotation string) (mesh.Object, bool) {
 	if len(parts) != 3 {
 		return mesh.Object{}, false
 	}
-	o := compile.AppMesh(parts[0], parts[1], parts[2])
+	o := input.AppMesh(parts[0], parts[1], parts[2])
 	return o, LeafName(o) == name
 }
 
 // Plan returns the requests whose certificate must be made now: it is missing or unusable, it is not good for the names that are
 // wanted, its time has come, or it is of a root that is not in use any more.
-func Plan(a *identity.Authority, requests []compile.CertificateRequest, leaves map[mesh.Object]compile.KeyPair, now time.Time) []compile.CertificateRequest {
-	var out []compile.CertificateRequest
+func Plan(a *identity.Authority, requests []input.CertificateRequest, leaves map[mesh.Object]input.KeyPair, now time.Time) []input.CertificateRequest {
+	var out []input.CertificateRequest
 	young := now.Before(a.Certificate.NotBefore.Add(settle)) && a.Previous != nil
 	for _, r := range requests {
 		leaf := parse(leaves[r.Object].Chain)
@@ -92,7 +92,7 @@ func parse(chain []byte) *x509.Certificate {
 }
 
 // Issue signs a certificate for the names of a request. It is good for servers only: nobody can show it as a caller.
-func Issue(a *identity.Authority, r compile.CertificateRequest, now time.Time) (compile.KeyPair, error) {
+func Issue(a *identity.Authority, r input.CertificateRequest, now time.Time) (input.KeyPair, error) {
 	chain, key, err := a.ServerLeaf(identity.Names{DNS: r.DNS}, now, LeafLife)
-	return compile.KeyPair{Chain: chain, Key: key}, err
+	return input.KeyPair{Chain: chain, Key: key}, err
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/identity"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -22,16 +22,16 @@ func authority(t *testing.T, now time.Time) *identity.Authority {
 	return a
 }
 
-func issue(t *testing.T, a *identity.Authority, r compile.CertificateRequest, now time.Time) map[mesh.Object]compile.KeyPair {
+func issue(t *testing.T, a *identity.Authority, r input.CertificateRequest, now time.Time) map[mesh.Object]input.KeyPair {
 	t.Helper()
 	k, err := Issue(a, r, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[mesh.Object]compile.KeyPair{r.Object: k}
+	return map[mesh.Object]input.KeyPair{r.Object: k}
 }
 
-var request = compile.CertificateRequest{Object: compile.AppMesh("VirtualNode", "demo", "color"), DNS: []string{"a.demo", "color.demo"}}
+var request = input.CertificateRequest{Object: input.AppMesh("VirtualNode", "demo", "color"), DNS: []string{"a.demo", "color.demo"}}
 
 func TestALeafIsGoodForItsNamesUnderTheRoot(t *testing.T) {
 	a := authority(t, start)
@@ -64,12 +64,12 @@ func TestWhenALeafIsMadeAnew(t *testing.T) {
 	for _, c := range []struct {
 		what   string
 		root   *identity.Authority
-		leaves map[mesh.Object]compile.KeyPair
+		leaves map[mesh.Object]input.KeyPair
 		at     time.Duration
 		want   int
 	}{
 		{"there is none", old, nil, 0, 1},
-		{"it cannot be read", old, map[mesh.Object]compile.KeyPair{request.Object: {Chain: []byte("junk")}}, 0, 1},
+		{"it cannot be read", old, map[mesh.Object]input.KeyPair{request.Object: {Chain: []byte("junk")}}, 0, 1},
 		{"it is new", old, issue(t, old, request, start), time.Hour, 0},
 		{"half of its life is not over", old, issue(t, old, request, start), 11 * time.Hour, 0},
 		{"70 % of its life are over", old, issue(t, old, request, start), 17 * time.Hour, 1},
@@ -79,7 +79,7 @@ func TestWhenALeafIsMadeAnew(t *testing.T) {
 		{"the root was renewed a moment ago and the leaf is over", renewed, issue(t, old, request, start.Add(-25*time.Hour)), 0, 1},
 		{"every proxy trusts the renewed root", renewed, issue(t, old, request, start), 10 * time.Minute, 1},
 	} {
-		if got := len(Plan(c.root, []compile.CertificateRequest{request}, c.leaves, start.Add(c.at))); got != c.want {
+		if got := len(Plan(c.root, []input.CertificateRequest{request}, c.leaves, start.Add(c.at))); got != c.want {
 			t.Errorf("%s: %d to be made, want %d", c.what, got, c.want)
 		}
 	}
@@ -121,7 +121,7 @@ func TestALeafIsNoClients(t *testing.T) {
 
 // TestASecretIsUsedForItsOwnerOnly reads Secrets of which name, owner or both belong to another.
 func TestASecretIsUsedForItsOwnerOnly(t *testing.T) {
-	bank := compile.AppMesh("VirtualNode", "bank", "pay")
+	bank := input.AppMesh("VirtualNode", "bank", "pay")
 	if o, ok := OwnerOf(LeafName(bank), Owner(bank)); !ok || o != bank {
 		t.Errorf("its own gives %v %v", o, ok)
 	}

@@ -55,29 +55,34 @@ Exit code 0 means that everything would be served (warnings included), 1 that so
 }
 
 func report(w io.Writer, format string, files *source.Files) error {
-	list := slices.Concat(readFindings(files), problemFindings(files, problems(files)))
-	count := map[string]int{}
+	problems, leftOut := withoutConsequences(files, problemFindings(files, problems(files)))
+	list := slices.Concat(readFindings(files), problems)
+	found := map[string]int{}
 	for _, l := range list {
-		count[l.Severity]++
+		found[l.Severity]++
 	}
 	if format != "text" {
-		if err := print(w, format, map[string]any{"findings": list, "skipped": files.Skipped}); err != nil {
+		if err := print(w, format, map[string]any{"findings": list, "skipped": files.Skipped, "leftOut": leftOut}); err != nil {
 			return err
 		}
 	} else {
 		for _, l := range list {
 			fmt.Fprintln(w, l)
 		}
-		fmt.Fprintf(w, "%d objects: %d errors, %d unresolved, %d warnings\n", files.Own(), count[mesh.Rejected.String()], count[mesh.Unresolved.String()], count[mesh.Adjusted.String()])
+		fmt.Fprintf(w, "%s: %s, %d unresolved, %s\n", count(files.Own(), "object"), count(found[mesh.Rejected.String()], "error"),
+			found[mesh.Unresolved.String()], count(found[mesh.Adjusted.String()], "warning"))
+		if leftOut > 0 {
+			fmt.Fprintf(w, "left out %s about objects that may be in the documents that cannot be read; correct these first\n", count(leftOut, "finding"))
+		}
 		for _, k := range slices.Sorted(maps.Keys(files.Skipped)) {
 			note := ""
 			if k == source.Kustomization {
 				note = "; to check what it builds: kustomize build FOLDER | aftermesh check -f -"
 			}
-			fmt.Fprintf(w, "skipped %d of kind %s%s\n", files.Skipped[k], k, note)
+			fmt.Fprintf(w, "skipped %s of kind %s%s\n", count(files.Skipped[k], "document"), k, note)
 		}
 	}
-	if count[mesh.Rejected.String()]+count[mesh.Unresolved.String()] > 0 {
+	if found[mesh.Rejected.String()]+found[mesh.Unresolved.String()] > 0 {
 		return errFault
 	}
 	return nil

@@ -102,7 +102,7 @@ func (f *cniFlags) watcher(node string, remove bool) (*cni.Watcher, error) {
 func newCNICheck() *cobra.Command {
 	var f cniFlags
 	c := &cobra.Command{
-		Use: "check", Short: "Say whether the plugin is in place on this node", Args: atMost(0, "no arguments"),
+		Use: "check", Short: "Say whether the plugin is in place on this node", Example: "  aftermesh cni check", Args: atMost(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.InPlace(); err != nil {
 				return err
@@ -118,7 +118,7 @@ func newCNICheck() *cobra.Command {
 func newCNIUninstall() *cobra.Command {
 	var f cniFlags
 	c := &cobra.Command{
-		Use: "uninstall", Short: "Take the plugin out of the node's network", Args: atMost(0, "no arguments"),
+		Use: "uninstall", Short: "Remove the plugin from the node's network", Example: "  aftermesh cni uninstall", Args: atMost(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.Remove(); err != nil {
 				return err

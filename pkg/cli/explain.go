@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
 	"net/url"
 
 	"github.com/spf13/cobra"
@@ -40,6 +42,12 @@ URL are http, https, grpc and tcp. With -f manifests are compiled here; otherwis
   aftermesh explain route --from shop/entrance GET http://shop.example.com:8088/orders -o json`,
 		Args: exactly(2, "a method and a URL"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if from == "" {
+				return usageError{errors.New("--from is missing: name the VirtualNode or VirtualGateway that sends the request as namespace/name")}
+			}
+			if _, err := tcpPorts("--admin-port", []int{port}); err != nil {
+				return err
+			}
 			r, err := explain.NewRequest(args[0], args[1], headers)
 			if err != nil {
 				return usageError{err}
@@ -51,7 +59,7 @@ URL are http, https, grpc and tcp. With -f manifests are compiled here; otherwis
 					return err
 				}
 				if a, err = explain.From(s.Result.Model, s.Sets, from, r); err != nil {
-					return err
+					return usageError{fmt.Errorf("--from %w", err)}
 				}
 			} else {
 				cfg, _, err := k.load()

@@ -48,10 +48,10 @@ to connections of that port.`,
 		Args: exactly(1, "a pod as NAMESPACE/POD"),
 		RunE: func(c *cobra.Command, args []string) error {
 			namespace, name, ok := strings.Cut(args[0], "/")
-			if !ok || namespace == "" || name == "" {
-				return usageError{fmt.Errorf("%q is not a pod: expected NAMESPACE/POD", args[0])}
+			if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+				return usageError{fmt.Errorf("expected a pod as NAMESPACE/POD, not %q", args[0])}
 			}
-			ports, err := tcpPorts(numbers)
+			ports, err := tcpPorts("--port", numbers)
 			if err != nil {
 				return err
 			}
@@ -81,11 +81,11 @@ to connections of that port.`,
 }
 
 // tcpPorts are numbers that are ports.
-func tcpPorts(numbers []int) ([]uint16, error) {
+func tcpPorts(flag string, numbers []int) ([]uint16, error) {
 	var out []uint16
 	for _, n := range numbers {
 		if n < 1 || n > math.MaxUint16 {
-			return nil, usageError{fmt.Errorf("--port: %d is not a port: expected 1 to %d", n, math.MaxUint16)}
+			return nil, usageError{fmt.Errorf("%s takes 1 to %d, not %d", flag, math.MaxUint16, n)}
 		}
 		out = append(out, uint16(n))
 	}

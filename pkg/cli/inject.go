@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -9,8 +10,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/inject"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/source"
 )
 
@@ -19,13 +20,16 @@ const offlineCA = "-----BEGIN CERTIFICATE-----\nthe operator's root stands here\
 
 func newInject() *cobra.Command {
 	var f fileFlags
+	var format string
 	c := &cobra.Command{
 		Use:   "inject -f PATH",
 		Short: "Print pods as the webhook would inject them, or why it would not",
 		Long: `Reads workloads (Pods, Deployments and so on) together with the Mesh, VirtualNode and Namespace objects that decide about them,
-and prints the pod of each as the webhook would make it. What is decided, and why, goes to standard error.`,
-		Example: `  aftermesh inject -f manifests/ > injected.yaml`,
-		Args:    atMost(0, "no arguments, manifests are given by -f"),
+and prints the pod of each as the webhook would make it: YAML documents, or one List in JSON with -o json. What is decided, and why,
+goes to standard error.`,
+		Example: `  aftermesh inject -f manifests/ > injected.yaml
+  aftermesh inject -f manifests/ -o json | jq '.items[].spec.initContainers[].name'`,
+		Args: atMost(0, "no arguments, manifests are given by -f"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			files, err := f.read(c.InOrStdin())
 			if err != nil {
@@ -37,14 +41,16 @@ and prints the pod of each as the webhook would make it. What is decided, and wh
 			if len(files.Other) == 0 {
 				return fmt.Errorf("no Pod and no workload with a pod template is in %s: nothing was injected", strings.Join(f.paths, ", "))
 			}
-			return injectAll(c, files, f.namespace)
+			return injectAll(c, files, f.namespace, format)
 		},
 	}
 	f.add(c)
+	outputFlag(c, &format, "yaml", "json")
 	return c
 }
 
-func injectAll(c *cobra.Command, files *source.Files, namespace string) error {
+func injectAll(c *cobra.Command, files *source.Files, namespace, format string) error {
+	pods := []*corev1.Pod{}
 	cfg := inject.Defaults()
 	cfg.Version, cfg.ControlPlane.CA = Version, offlineCA
 	bad := len(files.Faults) > 0
@@ -68,14 +74,28 @@ func injectAll(c *cobra.Command, files *source.Files, namespace string) error {
 		if out == nil {
 			out = pod
 		}
-		y, err := yaml.Marshal(out)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(c.OutOrStdout(), "---\n%s", y)
+		pods = append(pods, out)
+	}
+	if err := printPods(c.OutOrStdout(), format, pods); err != nil {
+		return err
 	}
 	if bad {
 		return errFault
+	}
+	return nil
+}
+
+// printPods writes pods as YAML documents, or as one List in JSON.
+func printPods(w io.Writer, format string, pods []*corev1.Pod) error {
+	if format == "json" {
+		return print(w, format, map[string]any{"apiVersion": "v1", "kind": "List", "items": pods})
+	}
+	for _, p := range pods {
+		y, err := yaml.Marshal(p)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "---\n%s", y)
 	}
 	return nil
 }
@@ -117,7 +137,7 @@ func podOf(d source.Document, namespace string) (*corev1.Pod, string, error) {
 // injectObjects are the objects that decide about pods of a namespace. Objects in files carry no mesh reference yet; the only
 // Mesh there is stands in.
 func injectObjects(files *source.Files, namespace string) inject.Objects {
-	o := inject.Objects{Namespace: namespace, Meshes: compile.Of[*meshv1beta2.Mesh](&files.Objects)}
+	o := inject.Objects{Namespace: namespace, Meshes: input.Of[*meshv1beta2.Mesh](&files.Objects)}
 	for _, n := range files.Objects.Namespaces {
 		if n.Name == namespace {
 			o.NamespaceLabels = n.Labels
@@ -127,13 +147,13 @@ func injectObjects(files *source.Files, namespace string) inject.Objects {
 	if len(o.Meshes) == 1 {
 		ref = &meshv1beta2.MeshReference{Name: o.Meshes[0].Name, UID: o.Meshes[0].UID}
 	}
-	for n := range compile.All[*meshv1beta2.VirtualNode](&files.Objects) {
+	for n := range input.All[*meshv1beta2.VirtualNode](&files.Objects) {
 		if n.Spec.MeshRef == nil {
 			n.Spec.MeshRef = ref
 		}
 		o.VirtualNodes = append(o.VirtualNodes, n)
 	}
-	for g := range compile.All[*meshv1beta2.VirtualGateway](&files.Objects) {
+	for g := range input.All[*meshv1beta2.VirtualGateway](&files.Objects) {
 		if g.Spec.MeshRef == nil {
 			g.Spec.MeshRef = ref
 		}

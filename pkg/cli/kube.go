@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -48,8 +49,10 @@ func (k *kubeFlags) load() (*rest.Config, string, error) {
 	rules.ExplicitPath = k.kubeconfig
 	cc := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: k.context})
 	cfg, err := cc.ClientConfig()
-	if err != nil {
-		return nil, "", fmt.Errorf("no cluster to talk to: %w", err)
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, "", errors.New("no cluster is configured: name a kubeconfig file with --kubeconfig or the variable KUBECONFIG")
+	} else if err != nil {
+		return nil, "", fmt.Errorf("no cluster is configured: %w", err)
 	}
 	switch {
 	case k.allNamespaces:

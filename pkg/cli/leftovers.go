@@ -22,7 +22,7 @@ import (
 func checkCluster(ctx context.Context, k *kubeFlags, out io.Writer) error {
 	cfg, _, err := k.load()
 	if err != nil {
-		return fmt.Errorf("%w; to check manifests give their path with -f", err)
+		return fmt.Errorf("%w; to check manifests, name them with -f", err)
 	}
 	c, err := client.New(cfg, client.Options{Scheme: controllers.Scheme()})
 	if err != nil {
@@ -56,7 +56,11 @@ func sumUp(list []stray) []string {
 			n++
 		}
 		x := list[i]
-		line := fmt.Sprintf("%s in namespace %s: %d pods, such as %s: %s", x.Owner, x.Owner.Namespace, n, x.Pod, x.Why)
+		pods := "pod " + x.Pod
+		if n > 1 {
+			pods = fmt.Sprintf("%d pods, such as %s", n, x.Pod)
+		}
+		line := fmt.Sprintf("%s in namespace %s: %s: %s", x.Owner, x.Owner.Namespace, pods, x.Why)
 		if x.State != stateUnknown {
 			line += fmt.Sprintf("; run: aftermesh restart -n %s --%s", x.Owner.Namespace, strings.ToLower(x.State))
 		}
@@ -85,7 +89,7 @@ func leftovers(ctx context.Context, c client.Client, now time.Time) ([]string, e
 		}
 	}
 	if !running && held > 0 {
-		out = append(out, fmt.Sprintf("%d objects carry finalizers and no operator runs that would release them; start the operator, or run: aftermesh uninstall", held))
+		out = append(out, fmt.Sprintf("finalizers on %s have no running operator that removes them; start the operator, or run: aftermesh uninstall", count(held, "object")))
 	}
 	names, err := unresolvableNames(ctx, c, objects)
 	if err != nil {
@@ -120,11 +124,11 @@ func stuck(objects []meshv1beta2.Object, running bool, now time.Time) []string {
 		}
 		since := now.Sub(at.Time).Round(time.Second)
 		if running {
-			out = append(out, fmt.Sprintf("%s %s has been deleted %v ago and is still in use; see: kubectl%s describe %s.%s %s",
+			out = append(out, fmt.Sprintf("%s %s was deleted %v ago and is still in use; see: kubectl%s describe %s.%s %s",
 				kind, name, since, flag, strings.ToLower(kind), meshv1beta2.GroupVersion.Group, name))
 			continue
 		}
-		out = append(out, fmt.Sprintf("%s %s has been deleted %v ago and waits for an operator that does not run; start it, or run: aftermesh uninstall, or: kubectl%s patch %s.%s %s --type=merge -p '{\"metadata\":{\"finalizers\":null}}'",
+		out = append(out, fmt.Sprintf("%s %s was deleted %v ago and waits for the operator, which does not run; start it, or run: aftermesh uninstall, or: kubectl%s patch %s.%s %s --type=merge -p '{\"metadata\":{\"finalizers\":null}}'",
 			kind, name, since, flag, strings.ToLower(kind), meshv1beta2.GroupVersion.Group, name))
 	}
 	return out

@@ -42,8 +42,8 @@ func unresolvableNames(ctx context.Context, c client.Client, objects []meshv1bet
 	} else if err != nil {
 		return nil, fmt.Errorf("read Service %s/%s: %w", systemNamespace, dnsService, err)
 	}
-	return []string{fmt.Sprintf("names of %d VirtualServices, such as %s, do not resolve; add this to CoreDNS's Corefile, in EKS: kubectl -n kube-system edit configmap coredns\n\n%s",
-		len(services), services[0], stanza(slices.Compact(zones), s.Spec.ClusterIPs))}, nil
+	return []string{fmt.Sprintf("the names of %s, such as %s, do not resolve; add this to CoreDNS's Corefile, in EKS: kubectl -n kube-system edit configmap coredns\n\n%s",
+		count(len(services), "VirtualService"), services[0], stanza(slices.Compact(zones), s.Spec.ClusterIPs))}, nil
 }
 
 // stanza makes CoreDNS ask the operator for everything in the zones. Without the second cache line CoreDNS would remember for five seconds at

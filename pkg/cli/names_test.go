@@ -12,6 +12,7 @@ import (
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/controllers"
 	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/test/golden"
 )
@@ -35,7 +36,7 @@ func TestNamesThatDoNotResolveComeWithTheirStanza(t *testing.T) {
 		}
 	}
 	var objects []meshv1beta2.Object
-	for o := range compile.All[*meshv1beta2.VirtualService](&in) {
+	for o := range input.All[*meshv1beta2.VirtualService](&in) {
 		if m := messages[o.Name]; m != "" {
 			*o.Common().Conditions = []meshv1beta2.Condition{{Type: meshv1beta2.ConditionAccepted, Message: m}}
 			objects = append(objects, o)

@@ -34,7 +34,8 @@ func newOperator() *cobra.Command {
 		Short: "Run the control plane in a cluster",
 		Long: `Runs the manager: webhooks, xDS, statuses, metrics. It expects to run in a pod of the namespace aftermesh-system.
 All flags of the App Mesh controller are accepted; those that only made sense with AWS have no effect.`,
-		Args: atMost(0, "no arguments"),
+		Example: `  aftermesh operator --log-level=debug`,
+		Args:    atMost(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			log, err := newLogger(o.logLevel)
 			if err != nil {

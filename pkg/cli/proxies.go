@@ -26,6 +26,9 @@ func newProxies() *cobra.Command {
   kubectl aftermesh proxies -n shop -o json`,
 		Args: atMost(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if _, err := tcpPorts("--admin-port", []int{port}); err != nil {
+				return err
+			}
 			cfg, ns, err := k.load()
 			if err != nil {
 				return err

@@ -34,6 +34,11 @@ start earlier.`,
 			if err != nil {
 				return usageError{err}
 			}
+			if waitFor != "" {
+				if err := goodAddress("--wait-for", waitFor); err != nil {
+					return err
+				}
+			}
 			if dry {
 				fmt.Fprint(c.OutOrStdout(), cfg.Rules())
 				return nil
@@ -50,7 +55,7 @@ start earlier.`,
 		},
 	}
 	c.Flags().StringVar(&waitFor, "wait-for", "", "address of the proxy to wait for afterwards, until it answers 200")
-	c.Flags().DurationVar(&timeout, "wait-timeout", 0, "how long to wait; 0 is for ever")
+	c.Flags().DurationVar(&timeout, "wait-timeout", 0, "how long to wait; 0 sets no limit")
 	c.Flags().BoolVar(&dry, "dry-run", false, "print the rules instead of programming them")
 	return c
 }

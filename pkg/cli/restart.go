@@ -51,6 +51,13 @@ Deployments, StatefulSets, DaemonSets and Argo Rollouts are restarted. Pods of J
 			if (len(args) > 0) == (f.outdated || f.outside) {
 				return usageError{errors.New("expected either --outdated, --outside or both, or workloads as KIND/NAME")}
 			}
+			list, err := workloads(args)
+			if err != nil {
+				return err
+			}
+			if len(list) > 0 && f.allNamespaces {
+				return usageError{errors.New("-A goes with --outdated and --outside only: name the namespace of the workloads with -n")}
+			}
 			cfg, namespace, err := f.load()
 			if err != nil {
 				return err
@@ -60,8 +67,11 @@ Deployments, StatefulSets, DaemonSets and Argo Rollouts are restarted. Pods of J
 				return err
 			}
 			r := &restarter{restartFlags: f, client: cl, out: c.OutOrStdout()}
-			if len(args) > 0 {
-				return r.named(c.Context(), namespace, args)
+			if len(list) > 0 {
+				for i := range list {
+					list[i].Namespace = namespace
+				}
+				return r.all(c.Context(), list)
 			}
 			return r.found(c.Context(), namespace, format)
 		},
@@ -83,8 +93,8 @@ type restarter struct {
 	out    io.Writer
 }
 
-// named restarts what the user named.
-func (r *restarter) named(ctx context.Context, namespace string, args []string) error {
+// workloads reads KIND/NAME arguments.
+func workloads(args []string) ([]owner, error) {
 	var list []owner
 	for _, a := range args {
 		kind, name, ok := strings.Cut(a, "/")
@@ -94,15 +104,12 @@ func (r *restarter) named(ctx context.Context, namespace string, args []string) 
 				full = k
 			}
 		}
-		if !ok || name == "" || full == "" {
-			return usageError{fmt.Errorf("%q is not a workload: expected deployment/NAME, statefulset/NAME, daemonset/NAME or rollout/NAME", a)}
+		if !ok || name == "" || strings.Contains(name, "/") || full == "" {
+			return nil, usageError{fmt.Errorf("expected deployment/NAME, statefulset/NAME, daemonset/NAME or rollout/NAME, not %q", a)}
 		}
-		if namespace == "" {
-			return usageError{errors.New("workloads are named in one namespace: -n, not -A")}
-		}
-		list = append(list, owner{restartable[full], full, namespace, name})
+		list = append(list, owner{APIVersion: restartable[full], Kind: full, Name: name})
 	}
-	return r.all(ctx, list)
+	return list, nil
 }
 
 // found restarts what the survey finds.

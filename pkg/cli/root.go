@@ -7,6 +7,7 @@ import (
 	"io"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -42,7 +43,11 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	root := newRoot(strings.TrimPrefix(filepath.Base(args[0]), "kubectl-"))
 	ctx := context.Background()
-	if verb, _, err := root.Find(args[1:]); err != nil || verb.Annotations[dies] == "" {
+	verb, _, err := root.Find(args[1:])
+	if err != nil {
+		verb = root
+	}
+	if verb.Annotations[dies] == "" {
 		var stop context.CancelFunc
 		ctx, stop = signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
@@ -51,7 +56,9 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	if err = unknownVerb(root, args[1:]); err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	var usage usageError
 	switch {
 	case err == nil:
@@ -59,7 +66,7 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	case errors.Is(err, errFault):
 		return exitFault
 	case errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command"):
-		fmt.Fprintf(stderr, "Error: %v\nRun '%s --help' for usage.\n", err, root.Name())
+		fmt.Fprintf(stderr, "Error: %v\nRun '%s --help' for usage.\n", err, verb.CommandPath())
 		return exitUsage
 	default:
 		fmt.Fprintf(stderr, "Error: %v\n", err)
@@ -75,18 +82,20 @@ func newRoot(name string) *cobra.Command {
 injects stock Envoy, and Envoy gets its configuration over delta xDS.`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newOperator(), newStandalone(), newRedirect(), newCNI(), newBootstrap(), newWaitReady(), newCheck(), newTranslate(), newExplain(), newInject(), newStatus(), newProxies(), newRestart(), newUninstall(), newVersion(),
 	)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	return root
 }
 
 // exactly is cobra.ExactArgs with our exit code.
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
-		if len(args) != n {
-			return usageError{fmt.Errorf("expected %s", what)}
+		if len(args) != n || slices.Contains(args, "") {
+			return usageError{fmt.Errorf("expected %s%s", what, instead(args))}
 		}
 		return nil
 	}
@@ -95,9 +104,17 @@ func exactly(n int, what string) cobra.PositionalArgs {
 // atMost is cobra.MaximumNArgs with our exit code.
 func atMost(n int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
-		if len(args) > n {
-			return usageError{fmt.Errorf("expected %s", what)}
+		if len(args) > n || slices.Contains(args, "") {
+			return usageError{fmt.Errorf("expected %s%s", what, instead(args))}
 		}
 		return nil
 	}
+}
+
+// instead quotes the arguments that were given.
+func instead(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", not %q", args)
 }

@@ -11,11 +11,16 @@ import (
 	"time"
 )
 
-// runVerb, when it is set, makes the test's own program the command line with these words.
-const runVerb = "AFTERMESH_TEST_RUN"
+// runVerb, when it is set, makes the test's own program the command line with these words, or with its arguments.
+const (
+	runVerb     = "AFTERMESH_TEST_RUN"
+	byArguments = "arguments"
+)
 
 func TestMain(m *testing.M) {
-	if words := os.Getenv(runVerb); words != "" {
+	if words := os.Getenv(runVerb); words == byArguments {
+		os.Exit(Run(append([]string{"aftermesh"}, os.Args[1:]...), os.Stdin, os.Stdout, os.Stderr))
+	} else if words != "" {
 		os.Exit(Run(strings.Fields(words), os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())

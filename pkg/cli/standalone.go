@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -44,6 +45,9 @@ With --client-ca the client certificate names the node, with --tokens the token.
   aftermesh standalone manifests/ --listen :15010 --tls-cert tls.crt --tls-key tls.key --tokens tokens.txt`,
 		Args: exactly(1, "one folder of manifests"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := errors.Join(goodFolder(args[0]), goodNamespace(s.namespace), given(c, "listen", "tls-cert", "tls-key", "client-ca", "tokens")); err != nil {
+				return err
+			}
 			s.dir, s.log = args[0], c.ErrOrStderr()
 			return s.run(c.Context())
 		},
@@ -53,6 +57,20 @@ With --client-ca the client certificate names the node, with --tokens the token.
 	c.Flags().StringSliceVar(&s.exempt, "egress-exempt", defaultExempt, "TLS server names on port 443 that pass the egress filter DROP_ALL")
 	c.Flags().BoolVar(&s.groups, "enable-backend-groups", false, "let backend groups have an effect")
 	return c
+}
+
+// goodFolder refuses what is no folder.
+func goodFolder(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("folder %s does not exist", path)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return usageError{fmt.Errorf("%s is a file: name the folder that holds it", path)}
+	}
+	return nil
 }
 
 type standalone struct {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -77,15 +78,18 @@ func (a *access) authenticator() (xds.Authenticator, []grpc.ServerOption, error)
 // listener listens on a Unix socket or on loopback, and elsewhere only when proxies have to prove who they are.
 func (a *access) listener(ctx context.Context) (net.Listener, error) {
 	if path, ok := strings.CutPrefix(a.listen, "unix://"); ok {
+		if path == "" {
+			return nil, usageError{errors.New("--listen unix:// names no socket: add its path, as in unix:///run/aftermesh/xds.sock")}
+		}
 		return (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	}
-	host, _, err := net.SplitHostPort(a.listen)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--listen %q: %w", a.listen, err)}
+	host, port, err := net.SplitHostPort(a.listen)
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
+		return nil, usageError{fmt.Errorf("--listen %q is not of the form ADDRESS:PORT or unix:///path", a.listen)}
 	}
 	ip := net.ParseIP(host)
 	if local := host == "localhost" || ip != nil && ip.IsLoopback(); !local && a.clientCA == "" && a.tokenFile == "" {
-		return nil, usageError{fmt.Errorf("--listen %q is not on loopback, where everybody could claim to be any node; use 127.0.0.1, ::1 or unix:///path, or give --client-ca or --tokens", a.listen)}
+		return nil, usageError{fmt.Errorf("--listen %q is not on loopback, so anybody could claim any node id; use 127.0.0.1, ::1 or unix:///path, or give --client-ca or --tokens", a.listen)}
 	}
 	return (&net.ListenConfig{}).Listen(ctx, "tcp", a.listen)
 }

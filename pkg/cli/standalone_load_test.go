@@ -261,16 +261,16 @@ func TestAFolderWithoutManifestsIsWaitedFor(t *testing.T) {
 	}
 }
 
-// until waits until the log has said a word.
-func (s *said) until(t *testing.T, want string) {
+// until waits until the log has said a word, and returns what it has said meanwhile.
+func (s *said) until(t *testing.T, want string) (all string) {
 	t.Helper()
-	var all string
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if all += s.take(); strings.Contains(all, want) {
-			return
+			return all
 		}
 	}
 	t.Fatalf("never said %q:\n%s", want, all)
+	return all
 }
 
 // TestAFolderThatIsReplacedIsFollowed: a folder may be moved away and another one put in its place, as deployments by script do.

@@ -7,7 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/source"
 )
@@ -15,9 +15,9 @@ import (
 // store holds the objects of a folder as an API server with fieldValidation=Strict would: it refuses what is invalid, keeps what it
 // had, and counts generations. Its zero value is empty.
 type store struct {
-	objects    map[mesh.Object]compile.Object
-	namespaces map[mesh.Object]compile.Namespace
-	services   map[mesh.Object]*compile.Service
+	objects    map[mesh.Object]input.Object
+	namespaces map[mesh.Object]input.Namespace
+	services   map[mesh.Object]*input.Service
 	// lenient are the warnings that the stored form of an object has, which only a strict API server refuses.
 	lenient map[mesh.Object]map[warning]bool
 }
@@ -27,7 +27,7 @@ type warning struct{ reason, path, message string }
 
 // content is what take returns.
 type content struct {
-	objects *compile.Objects
+	objects *input.Objects
 	// refused are the objects that stay as they were because their new form is refused, missing those that stay because they may
 	// stand in a document that cannot be read. Both are sorted.
 	refused, missing []mesh.Object
@@ -40,10 +40,10 @@ func (s *store) take(files *source.Files) content {
 	k := keeper{refused: refused, unreadable: len(unreadable(files)) > 0}
 	out := *files.Objects.Replace(s.version)
 	out.Config, s.objects = keep(&k, s.objects, out.Config, objectID)
-	out.Namespaces, s.namespaces = keep(&k, s.namespaces, out.Namespaces, func(n compile.Namespace) mesh.Object {
+	out.Namespaces, s.namespaces = keep(&k, s.namespaces, out.Namespaces, func(n input.Namespace) mesh.Object {
 		return mesh.Object{Kind: "Namespace", Name: n.Name}
 	})
-	out.Services, s.services = keep(&k, s.services, out.Services, func(x *compile.Service) mesh.Object {
+	out.Services, s.services = keep(&k, s.services, out.Services, func(x *input.Service) mesh.Object {
 		return mesh.Object{Kind: "Service", Namespace: x.Namespace, Name: x.Name}
 	})
 	for _, id := range slices.Concat(k.kept, k.missing) {
@@ -115,9 +115,9 @@ func keep[T any](k *keeper, before map[mesh.Object]T, now []T, id func(T) mesh.O
 	return out, next
 }
 
-func objectID(o compile.Object) mesh.Object {
+func objectID(o input.Object) mesh.Object {
 	if ours, ok := o.(meshv1beta2.Object); ok {
-		return compile.ID(ours)
+		return input.ID(ours)
 	}
 	kind := o.GetObjectKind().GroupVersionKind() // files state it
 	return mesh.Object{Group: kind.Group, Kind: kind.Kind, Name: o.GetName()}

@@ -37,6 +37,9 @@ A status that speaks of an older generation than the object's is shown as stale.
   kubectl aftermesh status -o json`,
 		Args: atMost(1, "at most one KIND/NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := goodReference(args); err != nil {
+				return err
+			}
 			cfg, ns, err := k.load()
 			if err != nil {
 				return err
@@ -52,7 +55,7 @@ A status that speaks of an older generation than the object's is shown as stale.
 			if len(args) == 1 {
 				list = slices.DeleteFunc(list, func(o objectStatus) bool { return !strings.EqualFold(args[0], o.Kind+"/"+o.Name) })
 				if len(list) == 0 {
-					return fmt.Errorf("%s does not exist here", args[0])
+					return fmt.Errorf("%s does not exist in %s", args[0], where(ns))
 				}
 			}
 			if format != "table" {
@@ -64,6 +67,20 @@ A status that speaks of an older generation than the object's is shown as stale.
 	k.add(c)
 	outputFlag(c, &format, "table", "json", "yaml")
 	return c
+}
+
+// kinds are those that status shows.
+var kinds = []string{"Mesh", "VirtualGateway", "GatewayRoute", "VirtualService", "VirtualRouter", "Route", "VirtualNode", "BackendGroup"}
+
+// goodReference refuses an argument that names no object of a kind that status shows.
+func goodReference(args []string) error {
+	for _, a := range args {
+		kind, name, ok := strings.Cut(a, "/")
+		if !ok || name == "" || strings.Contains(name, "/") || !slices.ContainsFunc(kinds, func(k string) bool { return strings.EqualFold(k, kind) }) {
+			return usageError{fmt.Errorf("expected KIND/NAME, not %q; the kinds are %s", a, strings.Join(kinds, ", "))}
+		}
+	}
+	return nil
 }
 
 func statusTable(c *cobra.Command, list []objectStatus) error {
@@ -93,6 +110,14 @@ func word(o objectStatus, kind string) string {
 	default:
 		return string(c.Status)
 	}
+}
+
+// where names the namespaces that were looked at.
+func where(namespace string) string {
+	if namespace == "" {
+		return "any namespace"
+	}
+	return "namespace " + namespace
 }
 
 // message is the most telling one: what keeps the object from being ready, else what was adjusted, else the count of proxies.

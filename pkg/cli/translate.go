@@ -29,9 +29,10 @@ func newTranslate() *cobra.Command {
 Pods are not known offline, so backends are reached by their DNS names. What a cluster would refuse is left out, goes to standard
 error, and makes the exit code 1.
 
---static prints one complete configuration instead, which 'envoy --mode validate' takes.`,
-		Example: `  aftermesh translate -f manifests/ --proxy demo/front
-  aftermesh translate -f manifests/ --proxy demo/front --static > front.yaml && envoy --mode validate -c front.yaml`,
+--static prints one complete configuration instead, which 'envoy --mode validate' takes; Envoy 1.37
+needs --allow-unknown-static-fields with it.`,
+		Example: `  aftermesh translate -f manifests/ --proxy shop/front
+  aftermesh translate -f manifests/ --proxy shop/front --static > front.yaml && envoy --mode validate -c front.yaml`,
 		Args: atMost(0, "no arguments, manifests are given by -f"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, fault := f.compile(c)
@@ -39,7 +40,9 @@ error, and makes the exit code 1.
 				return fault
 			}
 			g, err := findGroup(s, proxy)
-			if err != nil {
+			if err != nil && fault != nil {
+				return fmt.Errorf("%w; correct the errors above first", err)
+			} else if err != nil {
 				return err
 			}
 			if err := s.Failed[g.ID]; err != nil {
@@ -66,7 +69,14 @@ func findGroup(s *pipeline.Snapshot, proxy string) (*mesh.Group, error) {
 		known = append(known, name)
 	}
 	slices.Sort(known)
-	return nil, usageError{fmt.Errorf("--proxy %q is not among the manifests; there are: %s", proxy, strings.Join(known, ", "))}
+	have := "they hold no VirtualNode or VirtualGateway"
+	if len(known) > 0 {
+		have = "they hold: " + strings.Join(known, ", ")
+	}
+	if proxy == "" {
+		return nil, usageError{fmt.Errorf("--proxy is missing: name a VirtualNode or VirtualGateway of the manifests as namespace/name; %s", have)}
+	}
+	return nil, usageError{fmt.Errorf("--proxy %q is not in the manifests; %s", proxy, have)}
 }
 
 // sections are the resource types in the order in which they are printed.

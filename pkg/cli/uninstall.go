@@ -26,10 +26,10 @@ func newUninstall() *cobra.Command {
 	u := uninstaller{}
 	c := &cobra.Command{
 		Use:   "uninstall",
-		Short: "Stop the operator so that everything of it can be deleted",
-		Long: `Scales the operator down, removes its webhook configurations, takes its finalizers off all objects of appmesh.k8s.aws and
-deletes the specifications that it stored; then says what is left to delete. Without this, objects would wait for ever for an
-operator that is gone. Running proxies go on with what they have. It may be run again at any time.`,
+		Short: "Stop the operator and release its objects, so that everything can be deleted",
+		Long: `Scales the operator down, removes its webhook configurations and its finalizers on all objects of appmesh.k8s.aws, deletes the
+specifications that it stored, and prints what is left to delete. Without this, objects that are deleted later would never disappear,
+because their finalizers wait for the operator. Running proxies keep their configuration. The command can be repeated at any time.`,
 		Example: `  aftermesh uninstall --dry-run
   aftermesh uninstall`,
 		Args: atMost(0, "no arguments"),
@@ -47,7 +47,7 @@ operator that is gone. Running proxies go on with what they have. It may be run 
 	}
 	c.Flags().StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig file; default as kubectl")
 	c.Flags().StringVar(&k.context, "context", "", "context of the kubeconfig")
-	c.Flags().BoolVar(&u.dryRun, "dry-run", false, "say what would be done and do nothing")
+	c.Flags().BoolVar(&u.dryRun, "dry-run", false, "print what would be done and change nothing")
 	return c
 }
 
@@ -76,25 +76,24 @@ func (u *uninstaller) run(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(u.out, `
-What is left to delete, as far as you want it gone:
+To delete the rest:
   kubectl delete namespace %s
   kubectl delete clusterrole,clusterrolebinding aftermesh
   kubectl delete validatingadmissionpolicy,validatingadmissionpolicybinding -l app.kubernetes.io/name=aftermesh
-The definitions of appmesh.k8s.aws and with them every object of the mesh:
+To delete the CRDs of appmesh.k8s.aws, and with them every object of the mesh:
   kubectl get crd -o name | grep appmesh.k8s.aws | xargs kubectl delete
 Pods keep their proxies until they are restarted.
 `, systemNamespace)
 	return nil
 }
 
-// say tells a step, and whether it is only planned.
-func (u *uninstaller) say(format string, args ...any) {
+// say reports a step that was done, or that a run without --dry-run would do.
+func (u *uninstaller) say(done, planned, format string, args ...any) {
+	verb := done
 	if u.dryRun {
-		format = "Would " + format
-	} else {
-		format = "Done: " + format
+		verb = "Would " + planned
 	}
-	fmt.Fprintf(u.out, format+"\n", args...)
+	fmt.Fprintf(u.out, verb+" "+format+"\n", args...)
 }
 
 // stopOperator scales the operator down and waits until its pods are gone.
@@ -116,7 +115,7 @@ func (u *uninstaller) stopOperator(ctx context.Context) error {
 				return fmt.Errorf("scale Deployment %s/aftermesh to 0: %w", systemNamespace, err)
 			}
 		}
-		u.say("scale Deployment %s/aftermesh to 0", systemNamespace)
+		u.say("Scaled", "scale", "Deployment %s/aftermesh to 0", systemNamespace)
 	}
 	if u.dryRun {
 		return nil
@@ -131,7 +130,7 @@ func (u *uninstaller) stopOperator(ctx context.Context) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d pods of the operator are still there after %v; see kubectl -n %s get pods, then run this again", len(pods.Items), limit, systemNamespace)
+			return fmt.Errorf("%s of the operator still exist after %v; see: kubectl -n %s get pods; then run this again", count(len(pods.Items), "pod"), limit, systemNamespace)
 		}
 		select {
 		case <-ctx.Done():
@@ -156,7 +155,7 @@ func (u *uninstaller) removeWebhooks(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("delete %s: %w", name, err)
 		default:
-			u.say("delete %s", name)
+			u.say("Deleted", "delete", "%s", name)
 		}
 	}
 	return nil
@@ -172,24 +171,24 @@ func (u *uninstaller) removeFinalizers(ctx context.Context) error {
 		return err
 	}
 	const step = 100 // of the progress that is shown
-	count := 0
+	n := 0
 	for _, o := range objects {
 		if !slices.ContainsFunc(o.GetFinalizers(), isOurs) {
 			continue
 		}
-		count++
+		n++
 		if u.dryRun {
 			continue
 		}
 		if err := u.dropFinalizers(ctx, o); err != nil {
 			return err
 		}
-		if count%step == 0 {
-			fmt.Fprintf(u.out, "… %d objects\n", count)
+		if n%step == 0 {
+			fmt.Fprintf(u.out, "… %d objects\n", n)
 		}
 	}
-	if count > 0 {
-		u.say("take finalizers off %d objects", count)
+	if n > 0 {
+		u.say("Removed", "remove", "the finalizers of %s", count(n, "object"))
 	}
 	return nil
 }
@@ -215,7 +214,7 @@ func (u *uninstaller) dropFinalizers(ctx context.Context, o meshv1beta2.Object) 
 		}
 	}
 	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("take the finalizers off %s %s/%s: %w", o.Common().Kind, o.GetNamespace(), o.GetName(), err)
+		return fmt.Errorf("remove the finalizers of %s %s/%s: %w", o.Common().Kind, o.GetNamespace(), o.GetName(), err)
 	}
 	return nil
 }
@@ -235,7 +234,7 @@ func (u *uninstaller) removeRevisions(ctx context.Context) error {
 		}
 	}
 	if len(list.Items) > 0 {
-		u.say("delete %d stored specifications", len(list.Items))
+		u.say("Deleted", "delete", "%s", count(len(list.Items), "stored specification"))
 	}
 	return nil
 }

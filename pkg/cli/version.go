@@ -12,7 +12,7 @@ import (
 func newVersion() *cobra.Command {
 	var format string
 	c := &cobra.Command{
-		Use: "version", Short: "Print the version", Args: atMost(0, "no arguments"),
+		Use: "version", Short: "Print the version", Example: "  aftermesh version\n  aftermesh version -o json", Args: atMost(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			v := map[string]string{"version": Version, "go": runtime.Version(), "envoy": inject.Defaults().SidecarImage, "oldestEnvoy": "1.37", "oldestKubernetes": "1.30"}
 			if format != "text" {

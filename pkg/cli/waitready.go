@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,33 +18,45 @@ const readyInterval = 20 * time.Millisecond
 const patient = 5 * time.Second
 
 func newWaitReady() *cobra.Command {
-	var url string
+	var address string
 	var timeout time.Duration
 	c := &cobra.Command{
 		Use:   "wait-ready",
 		Short: "Wait until a proxy has its configuration",
 		Long: `Runs as the postStart hook of a proxy that is an ordinary container: kubelet starts the next container only when the hook has ended.
 It asks the address until it answers 200, or fails when the time is over.`,
-		Args: atMost(0, "no arguments"),
+		Example: `  aftermesh wait-ready --url http://127.0.0.1:9901/ready --timeout 3m`,
+		Args:    atMost(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return waitReady(c.Context(), c.OutOrStdout(), url, timeout)
+			if err := goodAddress("--url", address); err != nil {
+				return err
+			}
+			return waitReady(c.Context(), c.OutOrStdout(), address, timeout)
 		},
 	}
-	c.Flags().StringVar(&url, "url", "http://127.0.0.1:9901/ready", "address to ask")
-	c.Flags().DurationVar(&timeout, "timeout", 180*time.Second, "how long to wait; 0 is for ever")
+	c.Flags().StringVar(&address, "url", "http://127.0.0.1:9901/ready", "address to ask")
+	c.Flags().DurationVar(&timeout, "timeout", 180*time.Second, "how long to wait; 0 sets no limit")
 	return c
 }
 
+// goodAddress refuses an address that no request can be sent to.
+func goodAddress(flag, address string) error {
+	if u, err := url.Parse(address); err != nil || u.Scheme != "http" || u.Host == "" {
+		return usageError{fmt.Errorf("%s %q is not of the form http://host:port/path", flag, address)}
+	}
+	return nil
+}
+
 // waitReady asks until the address answers 200. It says so when that takes long.
-func waitReady(ctx context.Context, out io.Writer, url string, timeout time.Duration) error {
+func waitReady(ctx context.Context, out io.Writer, address string, timeout time.Duration) error {
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
-		return usageError{fmt.Errorf("address %q: %w", url, err)}
+		return usageError{fmt.Errorf("address %q: %w", address, err)}
 	}
 	const hint = "can this pod reach the control plane? See the log of container envoy"
 	start, said := time.Now(), false
@@ -67,7 +80,7 @@ func waitReady(ctx context.Context, out io.Writer, url string, timeout time.Dura
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the proxy has no configuration after %v, %s is not ready: %w; %s", time.Since(start).Round(time.Second), url, err, hint)
+			return fmt.Errorf("the proxy has no configuration after %v, %s is not ready: %w; %s", time.Since(start).Round(time.Second), address, err, hint)
 		case <-time.After(readyInterval):
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -13,7 +14,7 @@ import (
 //
 // A fault that both have came from outside, for example a referent that vanished: then the current one is served, with the
 // fallbacks that go with the fault, and edits of other fields take effect.
-func (c *Compiler) keepAccepted(in *Objects, r *Result) *Result {
+func (c *Compiler) keepAccepted(in *input.Objects, r *input.Result) *input.Result {
 	accepted, current := acceptedOf(in), r.Certificates
 	kept, own, passed := map[mesh.Object]meshv1beta2.Object{}, map[mesh.Object][]mesh.Problem{}, map[mesh.Object]bool{}
 	// What is kept may be at odds with the rest and thus find further candidates. Chains longer than the bound go on with
@@ -49,24 +50,24 @@ func (c *Compiler) keepAccepted(in *Objects, r *Result) *Result {
 
 // both are the certificates that the current specifications ask for and those that the served ones do. An object may be kept just
 // because the certificate of its current one is not there yet.
-func both(current, served []CertificateRequest) []CertificateRequest {
+func both(current, served []input.CertificateRequest) []input.CertificateRequest {
 	out := slices.Clone(served)
 	for _, r := range current {
-		i := slices.IndexFunc(out, func(x CertificateRequest) bool { return x.Object == r.Object })
+		i := slices.IndexFunc(out, func(x input.CertificateRequest) bool { return x.Object == r.Object })
 		if i < 0 {
 			out = append(out, r)
 			continue
 		}
 		out[i].DNS = slices.Compact(slices.Sorted(slices.Values(slices.Concat(out[i].DNS, r.DNS))))
 	}
-	slices.SortFunc(out, func(x, y CertificateRequest) int { return x.Object.Compare(y.Object) })
+	slices.SortFunc(out, func(x, y input.CertificateRequest) int { return x.Object.Compare(y.Object) })
 	return out
 }
 
 // tryAccepted compiles with the accepted specifications of kept and fresh objects, and moves those that are not better off so
 // from fresh to passed, until all that remain are. It returns the last pass. What remains does not depend on what was passed:
 // a replica that knows only the accepted forms of kept objects decides the same.
-func (c *Compiler) tryAccepted(in *Objects, kept, fresh map[mesh.Object]meshv1beta2.Object, faults map[mesh.Object]map[fault]bool, passed map[mesh.Object]bool) *Result {
+func (c *Compiler) tryAccepted(in *input.Objects, kept, fresh map[mesh.Object]meshv1beta2.Object, faults map[mesh.Object]map[fault]bool, passed map[mesh.Object]bool) *input.Result {
 	for tries := 8; ; tries-- {
 		by := maps.Clone(kept)
 		maps.Copy(by, fresh)
@@ -85,15 +86,15 @@ func (c *Compiler) tryAccepted(in *Objects, kept, fresh map[mesh.Object]meshv1be
 }
 
 // acceptedOf returns the accepted specifications that differ from the current ones of the same object.
-func acceptedOf(in *Objects) map[mesh.Object]meshv1beta2.Object {
+func acceptedOf(in *input.Objects) map[mesh.Object]meshv1beta2.Object {
 	given := make(map[mesh.Object]meshv1beta2.Object, len(in.Accepted))
 	for _, a := range in.Accepted {
-		given[ID(a)] = a
+		given[input.ID(a)] = a
 	}
 	out := map[mesh.Object]meshv1beta2.Object{}
-	for o := range All[meshv1beta2.Object](in) {
-		if a := given[ID(o)]; a != nil && a.GetUID() == o.GetUID() && a.GetGeneration() != o.GetGeneration() {
-			out[ID(o)] = a
+	for o := range input.All[meshv1beta2.Object](in) {
+		if a := given[input.ID(o)]; a != nil && a.GetUID() == o.GetUID() && a.GetGeneration() != o.GetGeneration() {
+			out[input.ID(o)] = a
 		}
 	}
 	return out
@@ -103,7 +104,7 @@ func acceptedOf(in *Objects) map[mesh.Object]meshv1beta2.Object {
 type fault struct{ reason, message string }
 
 // faultsOf returns, by object, what keeps it or parts of it from being served.
-func faultsOf(r *Result) map[mesh.Object]map[fault]bool {
+func faultsOf(r *input.Result) map[mesh.Object]map[fault]bool {
 	out := map[mesh.Object]map[fault]bool{}
 	for _, p := range r.Problems {
 		if p.Severity == mesh.Adjusted {
@@ -126,7 +127,7 @@ func contains(all, some map[fault]bool) bool {
 	return true
 }
 
-func problemsOf(r *Result, id mesh.Object) []mesh.Problem {
+func problemsOf(r *input.Result, id mesh.Object) []mesh.Problem {
 	var out []mesh.Problem
 	for _, p := range r.Problems {
 		if p.Object == id {
@@ -137,9 +138,9 @@ func problemsOf(r *Result, id mesh.Object) []mesh.Problem {
 }
 
 // substitute returns the objects with the given specifications in place of the current ones. System fields stay as they are now.
-func substitute(in *Objects, by map[mesh.Object]meshv1beta2.Object) *Objects {
+func substitute(in *input.Objects, by map[mesh.Object]meshv1beta2.Object) *input.Objects {
 	return in.Replace(func(o meshv1beta2.Object) meshv1beta2.Object {
-		if accepted := by[ID(o)]; accepted != nil {
+		if accepted := by[input.ID(o)]; accepted != nil {
 			return meshv1beta2.WithSpec(o, accepted)
 		}
 		return o

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/membership"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
@@ -19,7 +20,7 @@ func (b *builder) attachRoutes() {
 		of[g.object] = g
 	}
 	for _, r := range b.entering {
-		self := ID(r)
+		self := input.ID(r)
 		g, reason, why := b.attach(r, of)
 		if g == nil {
 			b.problem(mesh.Problem{Object: self, Severity: mesh.Unresolved, Reason: reason, Path: "spec.virtualGatewayRef", Message: why})
@@ -43,14 +44,14 @@ func (b *builder) attach(r *meshv1beta2.GatewayRoute, of map[*meshv1beta2.Virtua
 			fmt.Sprintf("%s does not select the route; give namespace %s and the route the labels that its namespaceSelector and gatewayRouteSelector ask for, or create the route again",
 				g.self, r.Namespace)
 	}
-	found, problem := membership.DesignateGateway(b.allGateways, r, nsLabels, func(g *meshv1beta2.VirtualGateway) bool {
-		return b.meshOf[ID(g)] == b.meshOf[ID(r)]
+	found, problem := membership.DesignateGateway(b.of.VirtualGateways, r, nsLabels, func(g *meshv1beta2.VirtualGateway) bool {
+		return b.meshOf[input.ID(g)] == b.meshOf[input.ID(r)]
 	})
 	if problem != nil {
 		return nil, problem.Reason, problem.Message
 	}
 	if g = of[found]; g == nil {
-		return nil, meshv1beta2.ReasonVirtualGatewayNotActive, fmt.Sprintf("%s is not served, see its conditions", ID(found))
+		return nil, meshv1beta2.ReasonVirtualGatewayNotActive, fmt.Sprintf("%s is not served, see its conditions", input.ID(found))
 	}
 	return g, "", ""
 }
@@ -71,7 +72,7 @@ func (b *builder) referredGateway(r *meshv1beta2.GatewayRoute) *gateway {
 	}
 	for _, g := range b.gateways {
 		if g.self.Name == ref.Name && g.self.Namespace == ref.NamespaceOr(r.Namespace) && (g.object.UID == ref.UID || b.in.Settings.Offline) &&
-			g.mesh == b.meshOf[ID(r)] {
+			g.mesh == b.meshOf[input.ID(r)] {
 			return g
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -67,9 +67,9 @@ func TestANameBelongsToItsNamespaceWhateverTheAge(t *testing.T) {
 	}
 }
 
-func rejected(r *compile.Result, kind, namespace, name string) bool {
+func rejected(r *input.Result, kind, namespace, name string) bool {
 	return slices.ContainsFunc(r.Problems, func(p mesh.Problem) bool {
-		return p.Object == compile.AppMesh(kind, namespace, name) && p.Reason == meshv1beta2.ReasonNameConflict && p.Severity == mesh.Rejected
+		return p.Object == input.AppMesh(kind, namespace, name) && p.Reason == meshv1beta2.ReasonNameConflict && p.Severity == mesh.Rejected
 	})
 }
 
@@ -108,7 +108,7 @@ func TestPodsKeepTheirNodeWhateverNamesOthersClaim(t *testing.T) {
 	}
 	// While the bank has no such node, the name is the taker's, but not for pods of the bank.
 	o = o.Replace(func(object meshv1beta2.Object) meshv1beta2.Object {
-		if compile.ID(object).Namespace == "bank" {
+		if input.ID(object).Namespace == "bank" {
 			return nil
 		}
 		return object
@@ -163,7 +163,7 @@ func TestNoNameOfDNSIsTakenFromAnOlderClaim(t *testing.T) {
 		service  = "awsName: ledger.pay.example"
 	)
 	for name, c := range map[string]struct {
-		bank, evil func(o *compile.Objects, second int, namespace string)
+		bank, evil func(o *input.Objects, second int, namespace string)
 		late       bool // the attacker comes first
 		want       string
 	}{
@@ -199,14 +199,14 @@ func TestNoNameOfDNSIsTakenFromAnOlderClaim(t *testing.T) {
 	}
 }
 
-func node(spec string) func(*compile.Objects, int, string) {
-	return func(o *compile.Objects, second int, namespace string) {
+func node(spec string) func(*input.Objects, int, string) {
+	return func(o *input.Objects, second int, namespace string) {
 		add[meshv1beta2.VirtualNode](o, second, namespace, "x", spec)
 	}
 }
 
-func virtual(spec string) func(*compile.Objects, int, string) {
-	return func(o *compile.Objects, second int, namespace string) {
+func virtual(spec string) func(*input.Objects, int, string) {
+	return func(o *input.Objects, second int, namespace string) {
 		add[meshv1beta2.VirtualService](o, second, namespace, "x", spec)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -16,7 +17,7 @@ func (b *builder) discoverCloudMap(n *node, d *mesh.Destination, cm *meshv1beta2
 		d.DNS = &mesh.DNS{Host: discoveryName(n.object.Spec.ServiceDiscovery), Port: d.Port, All: true}
 		return validHost(d.DNS.Host)
 	}
-	var pods []*Pod
+	var pods []*input.Pod
 	registered, foreign := false, ""
 	for _, other := range b.registeredAs(n.mesh, cm) {
 		if other.self.Namespace != cloudMapNamespace(n, cm) {
@@ -40,8 +41,8 @@ func (b *builder) discoverCloudMap(n *node, d *mesh.Destination, cm *meshv1beta2
 		}
 	}
 	if registered {
-		slices.SortFunc(pods, func(x, y *Pod) int { return cmp.Compare(x.UID, y.UID) })
-		d.Endpoints = n.podEndpoints(slices.Compact(pods), d.Port, nil, d.IPPreference)
+		slices.SortFunc(pods, func(x, y *input.Pod) int { return cmp.Compare(x.UID, y.UID) })
+		d.Endpoints = b.podEndpoints(n, slices.Compact(pods), d.Port, nil, d.IPPreference)
 		return true
 	}
 	key := serviceKey{cm.NamespaceName, cm.ServiceName}
@@ -92,7 +93,7 @@ func cloudMapNamespace(n *node, cm *meshv1beta2.AWSCloudMapServiceDiscovery) str
 
 // hasAttributes is true when the instance made of pod p of the given node carries all attributes. Built-in ones win over the
 // node's, which win over labels. Source: App Mesh controller, Cloud Map instance attributes.
-func hasAttributes(p *Pod, of *node, want []meshv1beta2.AWSCloudMapInstanceAttribute) bool {
+func hasAttributes(p *input.Pod, of *node, want []meshv1beta2.AWSCloudMapInstanceAttribute) bool {
 	for _, a := range want {
 		if attribute(p, of, a.Key) != a.Value {
 			return false
@@ -101,7 +102,7 @@ func hasAttributes(p *Pod, of *node, want []meshv1beta2.AWSCloudMapInstanceAttri
 	return true
 }
 
-func attribute(p *Pod, of *node, key string) string {
+func attribute(p *input.Pod, of *node, key string) string {
 	switch key {
 	case "k8s.io/pod":
 		return p.Name

@@ -3,7 +3,6 @@ package compile
 import (
 	"cmp"
 	"fmt"
-	"iter"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,63 +10,31 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/validate"
 )
 
-// Result is what one pass decided.
-type Result struct {
-	Model *mesh.Model
-	// Problems are sorted by object, the worst first.
-	Problems []mesh.Problem
-	// Kept maps the objects whose last accepted specification is served in place of the current one to its generation.
-	Kept map[mesh.Object]int64
-	// Certificates are those that the mesh's authority should issue, by workload.
-	Certificates []CertificateRequest
-	// Names maps each object that has a mesh to its place in it, for identifiers and tables.
-	Names map[mesh.Object]Place
-	// Outside are the pods that run without a proxy although they should have one, sorted by namespace and name.
-	Outside []Outsider
-	// Refused are the pods that are asked in clear text what their listeners take by TLS only, sorted by namespace and name.
-	Refused []Refused
-}
-
-// Outsider is a pod outside of the mesh. Object is the node or gateway that selects it, empty if none does.
-type Outsider struct {
-	Pod    *Pod
-	Object mesh.Object
-}
-
-// Refused is a pod whose probes or scrapes do not pass its listeners. Object is the node that it runs as, Ports are those asked.
-type Refused struct {
-	Pod    *Pod
-	Object mesh.Object
-	Ports  []uint32
-}
-
-// Place is the mesh and the effective name of an object.
-type Place struct {
-	// Mesh is the effective name of the mesh; MeshRef names the Mesh object.
-	Mesh    string
-	MeshRef meshv1beta2.MeshReference
-	Name    string
-	// Gateway is the effective name of a GatewayRoute's gateway.
-	Gateway string
-}
-
 // Compiler runs passes and remembers what validate said of each object, which depends on nothing else: an object is never
-// modified, so its pointer stands for its content. A fresh Compiler decides the same. Calls must not overlap.
+// modified, so its pointer stands for its content. The Settings of all passes must be the same. A fresh Compiler decides the same.
+// Calls must not overlap.
 type Compiler struct {
-	judged map[meshv1beta2.Object][]mesh.Problem
+	judged memo[meshv1beta2.Object, []mesh.Problem]
 	// selectors and labels are what selecting pods takes most of its time for.
 	selectors memo[*metav1.LabelSelector, labels.Selector]
-	labels    memo[*Pod, string]
+	labels    memo[*input.Pod, string]
 	selection selection
 	// What listeners are made of, as far as no pod and no other object matters.
 	applications memo[application, *inbound]
 	inspectors   memo[mesh.WorkloadID, *mesh.Destination]
 	httpNames    memo[httpPort, *httpNames]
 	entrances    memo[mesh.Hash, *mesh.Routes]
+	// endpoints and destinations are those of the last pass, with what they are made from.
+	endpoints    memo[listenerKey, *podEndpoints]
+	destinations memo[listenerKey, *sealed]
+	// named is what claim reads from each object; aged are the objects by age.
+	named memo[meshv1beta2.Object, *named]
+	aged  agedObjects
 	// members are those of the last pass.
 	members struct {
 		proxies []mesh.Proxy
@@ -76,7 +43,7 @@ type Compiler struct {
 }
 
 // Compile decides what every proxy does. It never fails: what a user got wrong is in the Problems.
-func (c *Compiler) Compile(in *Objects) *Result {
+func (c *Compiler) Compile(in *input.Objects) *input.Result {
 	r := c.pass(in)
 	if len(in.Accepted) > 0 {
 		r = c.keepAccepted(in, r)
@@ -126,9 +93,8 @@ func handful(list []mesh.Problem) []mesh.Problem {
 }
 
 // pass compiles the objects as they are.
-func (c *Compiler) pass(in *Objects) *Result {
-	b := newBuilder(in)
-	b.compiler = c
+func (c *Compiler) pass(in *input.Objects) *input.Result {
+	b := newBuilder(c, in)
 	c.judge(b)
 	b.indexMeshes()
 	b.useSettings()
@@ -147,40 +113,18 @@ func (c *Compiler) pass(in *Objects) *Result {
 	c.inspectors.turn()
 	c.httpNames.turn()
 	c.entrances.turn()
+	c.named.turn()
+	c.endpoints.turn()
+	c.destinations.turn()
 	return b.seal()
 }
 
-// memo remembers what was made of a value that is never modified, so that its pointer stands for it. It keeps what the last pass used.
-type memo[K comparable, V any] struct{ last, now map[K]V }
-
-// get returns what make returns for the key, or has returned.
-func (m *memo[K, V]) get(k K, make func(K) V) V {
-	v, known := m.last[k]
-	if !known {
-		v = make(k)
-	}
-	if m.now == nil {
-		m.now = map[K]V{}
-	}
-	m.now[k] = v
-	return v
-}
-
-// turn ends a pass.
-func (m *memo[K, V]) turn() { m.last, m.now = m.now, nil }
-
 // judge adds what validate finds in each object by itself.
 func (c *Compiler) judge(b *builder) {
-	next := make(map[meshv1beta2.Object][]mesh.Problem, len(c.judged))
-	for o := range All[meshv1beta2.Object](b.in) {
-		problems, known := c.judged[o]
-		if !known {
-			problems = b.judgeObject(o)
-		}
-		next[o] = problems
-		b.problems = append(b.problems, problems...)
+	for o := range input.All[meshv1beta2.Object](b.in) {
+		b.problems = append(b.problems, c.judged.get(o, b.judgeObject)...)
 	}
-	c.judged = next
+	c.judged.turn()
 }
 
 // hostOfCallers is the rule against nodes at addresses of their callers.
@@ -194,7 +138,7 @@ func (b *builder) judgeObject(o meshv1beta2.Object) []mesh.Problem {
 			continue
 		}
 		p := mesh.Problem{
-			Object: ID(o), Severity: mesh.Rejected, Reason: f.Rule.Reason, Path: f.Path, Message: f.Message,
+			Object: input.ID(o), Severity: mesh.Rejected, Reason: f.Rule.Reason, Path: f.Path, Message: f.Message,
 			// All that compile cannot use is left out by parts; only an object without a usable name is lost as a whole.
 			Partial: f.Rule.Reason != meshv1beta2.ReasonNameTooLong,
 		}
@@ -209,20 +153,19 @@ func (b *builder) judgeObject(o meshv1beta2.Object) []mesh.Problem {
 // builder holds the intermediate results of the passes. Maps are only looked up, never ranged over, where order matters.
 type builder struct {
 	compiler *Compiler
-	in       *Objects
+	// in has its objects, as far as their age matters, in the order of it.
+	in       *input.Objects
+	of       objectsByAge
 	problems []mesh.Problem
 
 	meshes []*meshInfo // by age
-	// allMeshes and allGateways are those that selectors are looked for in, usable or not.
-	allMeshes   []*meshv1beta2.Mesh
-	allGateways []*meshv1beta2.VirtualGateway
-	meshOf      map[mesh.Object]*meshInfo
-	labels      map[string]map[string]string // of namespaces
+	meshOf map[mesh.Object]*meshInfo
+	labels map[string]map[string]string // of namespaces
 	// designated are the meshes that select a namespace, by namespace.
 	designated map[string]designation
-	names      map[mesh.Object]Place
-	services   map[serviceKey]*Service
-	slices     map[serviceKey][]*Slice
+	names      map[mesh.Object]input.Place
+	services   map[serviceKey]*input.Service
+	slices     map[serviceKey][]*input.Slice
 
 	nodes       map[types.NamespacedName]*node
 	nodeByName  map[nameKey]*node
@@ -230,9 +173,7 @@ type builder struct {
 	routers     map[types.NamespacedName]*router
 	routeByName map[nameKey]*router
 	virtuals    map[types.NamespacedName]*virtualService
-	// virtualOrder are the services by age.
-	virtualOrder []*virtualService
-	gateways     []*gateway // by age
+	gateways    []*gateway // by age
 	// gatewayIndex finds the gateways that select a pod.
 	gatewayIndex selectorIndex
 	entering     []*meshv1beta2.GatewayRoute
@@ -243,8 +184,8 @@ type builder struct {
 	// besideNodes are the members of groups that some node has found in its own namespace.
 	besideNodes map[types.NamespacedName]bool
 	policies    policies
-	outside     []Outsider
-	refused     []Refused
+	outside     []input.Outsider
+	refused     []input.Refused
 	// instances are the nodes that register in Cloud Map, made at first use; compared counts what each namespace's nodes chose from.
 	instances map[cloudMapKey][]*node
 	compared  map[string]int
@@ -270,26 +211,27 @@ type builder struct {
 // nameKey is an effective name within a mesh.
 type nameKey struct{ mesh, name string }
 
-func newBuilder(in *Objects) *builder {
+func newBuilder(c *Compiler, in *input.Objects) *builder {
+	of := c.aged.of(in)
 	members := len(in.Config)
 	b := &builder{
+		compiler:     c,
 		in:           in,
-		allMeshes:    Of[*meshv1beta2.Mesh](in),
-		allGateways:  Of[*meshv1beta2.VirtualGateway](in),
+		of:           of,
 		meshOf:       make(map[mesh.Object]*meshInfo, members),
 		labels:       make(map[string]map[string]string, len(in.Namespaces)),
 		designated:   map[string]designation{},
-		names:        make(map[mesh.Object]Place, members),
-		services:     make(map[serviceKey]*Service, len(in.Services)),
-		slices:       make(map[serviceKey][]*Slice, len(in.Slices)),
-		nodes:        make(map[types.NamespacedName]*node, members),
-		nodeByName:   make(map[nameKey]*node, members),
-		routers:      make(map[types.NamespacedName]*router, members),
-		routeByName:  make(map[nameKey]*router, members),
-		virtuals:     make(map[types.NamespacedName]*virtualService, members),
-		virtualOf:    make(map[nameKey]*virtualService, members),
-		groups:       make(map[string]*mesh.Group, members),
-		groupIDs:     make(map[member]string, members),
+		names:        make(map[mesh.Object]input.Place, members),
+		services:     make(map[serviceKey]*input.Service, len(in.Services)),
+		slices:       make(map[serviceKey][]*input.Slice, len(in.Slices)),
+		nodes:        make(map[types.NamespacedName]*node, len(of.VirtualNodes)),
+		nodeByName:   make(map[nameKey]*node, len(of.VirtualNodes)),
+		routers:      make(map[types.NamespacedName]*router, len(of.VirtualRouters)),
+		routeByName:  make(map[nameKey]*router, len(of.VirtualRouters)),
+		virtuals:     make(map[types.NamespacedName]*virtualService, len(of.VirtualServices)),
+		virtualOf:    make(map[nameKey]*virtualService, len(of.VirtualServices)),
+		groups:       make(map[string]*mesh.Group, len(of.VirtualNodes)),
+		groupIDs:     make(map[member]string, len(of.VirtualNodes)),
 		besideNodes:  map[types.NamespacedName]bool{},
 		contested:    map[*node][]contest{},
 		calls:        map[string]int{},
@@ -314,7 +256,7 @@ func newBuilder(in *Objects) *builder {
 func (b *builder) problem(p mesh.Problem) { b.problems = append(b.problems, p) }
 
 // seal sorts what the passes made and computes the fingerprints of workloads.
-func (b *builder) seal() *Result {
+func (b *builder) seal() *input.Result {
 	slices.SortFunc(b.workloads, func(x, y *mesh.Workload) int { return cmp.Compare(x.ID.String(), y.ID.String()) })
 	for _, w := range b.workloads {
 		w.Fingerprint = fingerprintWorkload(w)
@@ -326,8 +268,8 @@ func (b *builder) seal() *Result {
 	slices.SortFunc(m.Groups, func(x, y *mesh.Group) int { return cmp.Compare(x.ID, y.ID) })
 	certificates := b.certificateRequests()
 	slices.SortFunc(b.problems, mesh.Problem.Compare)
-	slices.SortFunc(b.refused, func(x, y Refused) int { return comparePods(x.Pod, y.Pod) })
-	return &Result{
+	slices.SortFunc(b.refused, func(x, y input.Refused) int { return comparePods(x.Pod, y.Pod) })
+	return &input.Result{
 		Model: m, Problems: slices.Compact(b.problems), Names: b.names, Certificates: certificates, Outside: b.outside, Refused: b.refused,
 	}
 }
@@ -352,12 +294,4 @@ func fingerprintWorkload(w *mesh.Workload) mesh.Hash {
 
 func keyOf(o meshv1beta2.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
-}
-
-// byAge orders objects from the oldest to the youngest, then by namespace and name: the order in which they win conflicts.
-func byAge[T meshv1beta2.Object](objects iter.Seq[T]) []T {
-	return slices.SortedFunc(objects, func(x, y T) int {
-		return cmp.Or(x.GetCreationTimestamp().Compare(y.GetCreationTimestamp().Time),
-			cmp.Compare(x.GetNamespace(), y.GetNamespace()), cmp.Compare(x.GetName(), y.GetName()))
-	})
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/validate"
 )
@@ -22,7 +23,7 @@ func (b *builder) discover(n *node, d *mesh.Destination) bool {
 	if n.selector != nil && !b.in.Settings.Offline {
 		pods := n.endpointPods()
 		if len(pods) > 0 || sd.DNS == nil || b.inCluster(n, sd.DNS.Hostname) || validate.CallersOwn(sd.DNS.Hostname) {
-			d.Endpoints = n.podEndpoints(pods, d.Port, b.servicePortFor(n, d.Port), d.IPPreference)
+			d.Endpoints = b.podEndpoints(n, pods, d.Port, b.servicePortFor(n, d.Port), d.IPPreference)
 			return true
 		}
 	}
@@ -39,7 +40,7 @@ func (b *builder) inCluster(n *node, host string) bool {
 }
 
 // servicePortFor returns the port with the given number of the Service that the node's hostname names, if there is one.
-func (b *builder) servicePortFor(n *node, port uint32) *ServicePort {
+func (b *builder) servicePortFor(n *node, port uint32) *input.ServicePort {
 	dns := n.object.Spec.ServiceDiscovery.DNS
 	if dns == nil {
 		return nil
@@ -51,7 +52,7 @@ func (b *builder) servicePortFor(n *node, port uint32) *ServicePort {
 	return findPort(b.services[key], port)
 }
 
-func findPort(s *Service, port uint32) *ServicePort {
+func findPort(s *input.Service, port uint32) *input.ServicePort {
 	if s == nil {
 		return nil
 	}
@@ -101,7 +102,7 @@ func validHost(h string) bool {
 	return !strings.ContainsFunc(h, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("/\\\"'*?#@", r) })
 }
 
-func (b *builder) discoverService(n *node, d *mesh.Destination, key serviceKey, s *Service, path string) bool {
+func (b *builder) discoverService(n *node, d *mesh.Destination, key serviceKey, s *input.Service, path string) bool {
 	p := findPort(s, d.Port)
 	if p == nil {
 		b.problem(mesh.Problem{Object: n.self, Severity: mesh.Rejected, Partial: true, Reason: meshv1beta2.ReasonServicePortNotFound, Path: path,

@@ -16,5 +16,5 @@
 // A mistake of a user becomes a Problem that names object, field and remedy, and costs only the part it is in. A reference that
 // does not resolve keeps its share of the traffic and answers 503; it never falls through to something broader.
 //
-// The package imports the api types and mesh, and nothing that talks to anybody.
+// The package imports the api types, input, mesh, membership and validate, and nothing that talks to anybody.
 package compile

@@ -5,31 +5,63 @@ import (
 	"slices"
 	"strings"
 
+	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/validate"
 )
 
+// listenerKey names a listener of a node.
+type listenerKey struct {
+	object *meshv1beta2.VirtualNode
+	port   uint32
+}
+
+// podEndpoints are endpoints with what they are made from, beside the node's own object.
+type podEndpoints struct {
+	pods       []*input.Pod
+	via        *input.ServicePort
+	encrypted  bool
+	preference mesh.IPPreference
+	list       *mesh.Endpoints
+}
+
 // podEndpoints returns the ready pods among the given ones. The port of each is the target of the Service port with the
 // listener's number, resolved in the pod where it is a name; without such a Service port it is the listener's own. Where the listener
 // of n on that port takes TLS, the pods that receive the traffic past their proxies are marked.
-func (n *node) podEndpoints(pods []*Pod, listenerPort uint32, via *ServicePort, pref mesh.IPPreference) *mesh.Endpoints {
-	var list []mesh.Endpoint
-	encrypted := n.encrypted(listenerPort)
-	for _, p := range pods {
+func (b *builder) podEndpoints(n *node, pods []*input.Pod, listenerPort uint32, via *input.ServicePort, pref mesh.IPPreference) *mesh.Endpoints {
+	last := b.compiler.endpoints.get(listenerKey{n.object, listenerPort}, func(listenerKey) *podEndpoints { return &podEndpoints{} })
+	next := podEndpoints{pods: pods, via: via, encrypted: n.encrypted(listenerPort), preference: pref}
+	if last.list == nil || !last.like(&next) {
+		next.seal(n, listenerPort)
+		*last = next
+	}
+	return last.list
+}
+
+// like is true when both are made from the same.
+func (e *podEndpoints) like(x *podEndpoints) bool {
+	return e.encrypted == x.encrypted && e.preference == x.preference && (e.via == nil) == (x.via == nil) && (e.via == nil || *e.via == *x.via) &&
+		slices.Equal(e.pods, x.pods)
+}
+
+func (e *podEndpoints) seal(n *node, listenerPort uint32) {
+	list := make([]mesh.Endpoint, 0, len(e.pods))
+	for _, p := range e.pods {
 		if !p.Ready || p.Terminating {
 			continue
 		}
-		ip := preferredIP(p.IPs, pref)
+		ip := preferredIP(p.IPs, e.preference)
 		if ip == "" {
 			continue
 		}
-		port := targetPort(p, listenerPort, via)
-		list = append(list, mesh.Endpoint{Address: ip, Port: port, Zone: p.Zone, Plain: encrypted && !n.intercepts(p, port)})
+		port := targetPort(p, listenerPort, e.via)
+		list = append(list, mesh.Endpoint{Address: ip, Port: port, Zone: p.Zone, Plain: e.encrypted && !n.intercepts(p, port)})
 	}
-	return sealEndpoints(list)
+	e.list = sealEndpoints(list)
 }
 
-func targetPort(p *Pod, listenerPort uint32, via *ServicePort) uint32 {
+func targetPort(p *input.Pod, listenerPort uint32, via *input.ServicePort) uint32 {
 	switch {
 	case via == nil:
 		return listenerPort
@@ -46,7 +78,7 @@ func targetPort(p *Pod, listenerPort uint32, via *ServicePort) uint32 {
 }
 
 // sliceEndpoints returns the ready addresses of a Service's slices for the port with the given name.
-func sliceEndpoints(list []*Slice, portName string, pref mesh.IPPreference) *mesh.Endpoints {
+func sliceEndpoints(list []*input.Slice, portName string, pref mesh.IPPreference) *mesh.Endpoints {
 	var out []mesh.Endpoint
 	for _, s := range list {
 		port, ok := s.Ports[portName]

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -42,19 +43,19 @@ func TestEveryReferenceThatLeadsNowhereIsUnresolved(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			o := &Objects{
-				Config: []Object{
+			o := &input.Objects{
+				Config: []input.Object{
 					&meshv1beta2.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "m"}, Spec: meshv1beta2.MeshSpec{NamespaceSelector: &metav1.LabelSelector{}}},
 					parse(t, &meshv1beta2.VirtualRouter{}, "r", "listeners: [{portMapping: {port: 80, protocol: tcp}}]"),
 					parse(t, &meshv1beta2.VirtualGateway{}, "g",
 						"namespaceSelector: {}, listeners: [{portMapping: {port: 81, protocol: "+gatewayProtocol(c.spec)+"}}]"),
 					parse(t, meshv1beta2.NewObject(c.kind), "x", c.spec),
 				},
-				Settings: Settings{BackendGroups: true},
+				Settings: input.Settings{BackendGroups: true},
 			}
 			problems := new(Compiler).Compile(o).Problems
 			for _, p := range problems {
-				if p.Object == AppMesh(c.kind, "ns", "x") && p.Severity == mesh.Unresolved &&
+				if p.Object == input.AppMesh(c.kind, "ns", "x") && p.Severity == mesh.Unresolved &&
 					strings.HasPrefix(p.Path, c.path) && strings.Contains(p.Message, c.names) {
 					return
 				}

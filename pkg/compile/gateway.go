@@ -8,6 +8,7 @@ import (
 	"time"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -36,7 +37,7 @@ func (b *builder) compileGateways() {
 			in.redirects[i] = in.redirect(i)
 		}
 		for _, r := range g.routes {
-			w.Also = append(w.Also, ID(r))
+			w.Also = append(w.Also, input.ID(r))
 			in.add(r)
 		}
 		in.finish()
@@ -64,7 +65,7 @@ func (b *builder) gatewayListeners(g *gateway) []listener {
 
 // gatewayOf returns the id of the gateway that a pod injected as one belongs to: the one it was injected as, unless only others
 // select it now, of which the oldest counts.
-func (b *builder) gatewayOf(p *Pod) string {
+func (b *builder) gatewayOf(p *input.Pod) string {
 	first := ""
 	for _, i := range b.gatewayIndex.match(p) {
 		g := b.gateways[i]

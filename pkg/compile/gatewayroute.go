@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -50,7 +51,7 @@ func (d *decodedGatewayRoute) lead(service string, port uint32) {
 // decodeGatewayRoute takes the one kind that is set apart. It is false when the route must be left out; what validate does not say
 // is reported.
 func (b *builder) decodeGatewayRoute(r *meshv1beta2.GatewayRoute) (decodedGatewayRoute, bool) {
-	d := decodedGatewayRoute{self: ID(r)}
+	d := decodedGatewayRoute{self: input.ID(r)}
 	d.route = &mesh.Route{Name: meshv1beta2.EffectiveName(r), Object: d.self, Priority: priority(r.Spec.Priority), Rewrite: &mesh.Rewrite{}}
 	s := &r.Spec
 	switch http, http2, grpc := s.HTTPRoute, s.HTTP2Route, s.GRPCRoute; {

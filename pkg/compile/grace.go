@@ -1,5 +1,9 @@
 package compile
 
+import (
+	"github.com/aftermesh/aftermesh/pkg/input"
+)
+
 // lingering adds to each node the pods that only an edit of its selector or of their labels took from it, while it has no other
 // endpoint. They serve as endpoints and nothing else, and only as long as they could without the edit.
 //
@@ -9,7 +13,7 @@ func (b *builder) lingering() {
 	if len(b.in.Grace) == 0 {
 		return
 	}
-	byUID := make(map[string]*Pod, len(b.in.Pods))
+	byUID := make(map[string]*input.Pod, len(b.in.Pods))
 	for _, p := range b.in.Pods {
 		byUID[p.UID] = p
 	}
@@ -26,7 +30,7 @@ func (b *builder) lingering() {
 	}
 }
 
-func hasEndpoint(pods []*Pod) bool {
+func hasEndpoint(pods []*input.Pod) bool {
 	for _, p := range pods {
 		if p.Ready && !p.Terminating {
 			return true
@@ -36,7 +40,7 @@ func hasEndpoint(pods []*Pod) bool {
 }
 
 // endpointPods are the pods that serve as the node's endpoints.
-func (n *node) endpointPods() []*Pod {
+func (n *node) endpointPods() []*input.Pod {
 	if len(n.lingering) == 0 {
 		return n.pods
 	}

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -15,11 +16,11 @@ const everyService = "*"
 
 // indexGroups finds the backend groups by name. A group's own mesh is never compared with that of a node: its members are.
 func (b *builder) indexGroups() {
-	b.groupOf = map[types.NamespacedName]*meshv1beta2.BackendGroup{}
-	for g := range All[*meshv1beta2.BackendGroup](b.in) {
+	b.groupOf = make(map[types.NamespacedName]*meshv1beta2.BackendGroup, len(b.of.BackendGroups))
+	for _, g := range b.of.BackendGroups {
 		b.groupOf[keyOf(g)] = g
-		if !b.in.Settings.BackendGroups && b.meshOf[ID(g)] != nil {
-			b.groupsAreOff(ID(g), "spec")
+		if !b.in.Settings.BackendGroups && b.meshOf[input.ID(g)] != nil {
+			b.groupsAreOff(input.ID(g), "spec")
 		}
 	}
 }
@@ -29,8 +30,8 @@ func (b *builder) checkGroups() {
 	if !b.in.Settings.BackendGroups {
 		return
 	}
-	for g := range All[*meshv1beta2.BackendGroup](b.in) {
-		self := ID(g)
+	for _, g := range b.of.BackendGroups {
+		self := input.ID(g)
 		if b.meshOf[self] == nil {
 			continue
 		}
@@ -71,7 +72,7 @@ func (b *builder) groupBackends(n *node, w *mesh.Workload, add func(*virtualServ
 				fmt.Sprintf("BackendGroup %s/%s does not exist; the node goes on without its members", key.Namespace, key.Name))
 			continue
 		}
-		w.Also = append(w.Also, ID(g))
+		w.Also = append(w.Also, input.ID(g))
 		b.membersOf(n, g, at, add)
 	}
 }
@@ -80,8 +81,10 @@ func (b *builder) groupBackends(n *node, w *mesh.Workload, add func(*virtualServ
 func (b *builder) everyServiceOf(namespace string, m *meshInfo, add func(*virtualService)) {
 	if b.virtualsIn == nil {
 		b.virtualsIn = map[string][]*virtualService{}
-		for _, v := range b.virtualOrder {
-			b.virtualsIn[v.self.Namespace] = append(b.virtualsIn[v.self.Namespace], v)
+		for _, o := range b.of.VirtualServices {
+			if v := b.virtuals[keyOf(o)]; v != nil && v.object == o {
+				b.virtualsIn[o.Namespace] = append(b.virtualsIn[o.Namespace], v)
+			}
 		}
 	}
 	for _, v := range b.virtualsIn[namespace] {
@@ -115,7 +118,7 @@ func (b *builder) membersOf(n *node, g *meshv1beta2.BackendGroup, at string, add
 	note := func(names []string, format string, args ...any) {
 		if len(names) > 0 {
 			b.problem(mesh.Problem{Object: n.self, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: at,
-				Message: fmt.Sprintf("%s: VirtualService %s ", ID(g), some(names)) + fmt.Sprintf(format, args...)})
+				Message: fmt.Sprintf("%s: VirtualService %s ", input.ID(g), some(names)) + fmt.Sprintf(format, args...)})
 		}
 	}
 	note(beside, "has no namespace there and was found beside the node, not beside the group: write namespace %q", n.self.Namespace)

@@ -32,9 +32,13 @@ func (b *builder) compileHosts() {
 	known := map[string]bool{}
 	virtual := map[string]*virtualService{} // by virtual address
 	namespaces := b.cloudMapNamespaces()
-	for _, v := range b.virtualOrder {
+	for _, o := range b.of.VirtualServices {
+		v := b.virtuals[keyOf(o)]
+		if v == nil || v.object != o {
+			continue
+		}
 		name := hostName(v.service.Name)
-		if leadsOutside(v, outside[name]) || !b.ownsName(name, v.self.Namespace) || b.registeredBefore(v, name, registered[name]) {
+		if leadsOutside(v, outside[name]) || !b.ownsName(name, o.Namespace) || b.registeredBefore(v, name, registered[name]) {
 			continue
 		}
 		v.service.Resolved = b.resolve(v, name, virtual)
@@ -121,7 +125,7 @@ func (b *builder) registeredBefore(v *virtualService, name string, nodes []*node
 // ownsName is true for host names that neither the cluster's DNS nor a search domain of pods can make anything of.
 func (b *builder) ownsName(name, namespace string) bool {
 	domain := cmp.Or(b.in.Settings.ClusterDomain, defaultClusterDomain)
-	if !isHostName(name) || name == domain || strings.HasSuffix(name, "."+domain) || strings.HasSuffix(domain, "."+name) {
+	if name == domain || strings.HasSuffix(name, "."+domain) || strings.HasSuffix(domain, "."+name) || !isHostName(name) {
 		return false
 	}
 	key, short := serviceOf(name, namespace, domain)
@@ -134,7 +138,7 @@ func (b *builder) ownsName(name, namespace string) bool {
 // isHostName is true for names of two labels or more that DNS can carry.
 func isHostName(name string) bool {
 	const longestName, longestLabel = 253, 63
-	if _, err := netip.ParseAddr(name); err == nil || len(name) > longestName {
+	if isAddress(name) || len(name) > longestName {
 		return false
 	}
 	labels := strings.Split(name, ".")

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -26,7 +27,7 @@ func (n *node) encrypted(port uint32) bool {
 
 // intercepts is true when connections to a port of p pass its proxy. The injector recorded the redirected ports; without a record they
 // are those of the listeners. A pod without a proxy counts as one whose application does what a proxy would.
-func (n *node) intercepts(p *Pod, port uint32) bool {
+func (n *node) intercepts(p *input.Pod, port uint32) bool {
 	switch {
 	case p.Node == "":
 		return true

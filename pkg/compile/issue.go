@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/membership"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
@@ -19,23 +20,27 @@ const maxNames = 200
 //
 // Hosts are written by users, so a certificate is never good for a name of another namespace, nor for one below the trust domain except
 // the workload's own. Services of other namespaces give no names to it, so that nobody changes others' certificates.
-func (b *builder) certificateRequests() []CertificateRequest {
+func (b *builder) certificateRequests() []input.CertificateRequest {
 	if len(b.issued) == 0 {
 		return nil
 	}
 	provided := map[mesh.Object][]string{}
-	for _, v := range b.virtualOrder {
+	for _, o := range b.of.VirtualServices {
+		v := b.virtuals[keyOf(o)]
+		if v == nil || v.object != o {
+			continue
+		}
 		for _, p := range v.service.Ports {
 			for _, r := range p.Routes {
 				for _, t := range r.Targets {
-					if t.Destination != nil && t.Destination.Object.Namespace == v.self.Namespace {
+					if t.Destination != nil && t.Destination.Object.Namespace == o.Namespace {
 						provided[t.Destination.Object] = append(provided[t.Destination.Object], v.service.Name)
 					}
 				}
 			}
 		}
 	}
-	var out []CertificateRequest
+	var out []input.CertificateRequest
 	for _, n := range b.nodeOrder {
 		if b.issued[n.self] {
 			names := append(discoveryNames(discoveryName(n.object.Spec.ServiceDiscovery)), provided[n.self]...)
@@ -47,14 +52,14 @@ func (b *builder) certificateRequests() []CertificateRequest {
 			out = append(out, b.certificateRequest(g.self, "vg", gatewayHostnames(g)))
 		}
 	}
-	slices.SortFunc(out, func(x, y CertificateRequest) int { return x.Object.Compare(y.Object) })
+	slices.SortFunc(out, func(x, y input.CertificateRequest) int { return x.Object.Compare(y.Object) })
 	return out
 }
 
 // certificateRequest keeps the names that the certificate of o may have, and says which it leaves out. The first names count most.
-func (b *builder) certificateRequest(o mesh.Object, zone string, names []string) CertificateRequest {
+func (b *builder) certificateRequest(o mesh.Object, zone string, names []string) input.CertificateRequest {
 	domain := cmp.Or(b.in.Settings.TrustDomain, defaultClusterDomain)
-	r := CertificateRequest{Object: o, DNS: []string{strings.Join([]string{o.Name, o.Namespace, zone, domain}, ".")}}
+	r := input.CertificateRequest{Object: o, DNS: []string{strings.Join([]string{o.Name, o.Namespace, zone, domain}, ".")}}
 	var foreign, unfit, surplus []string
 	seen := map[string]bool{}
 	for _, name := range names {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -120,17 +121,17 @@ const (
 
 // mapped returns the first entry for a name that objects of the namespace may use. The entry is empty when its Secret lacks what it should
 // have.
-func (b *builder) mapped(m *meshInfo, namespace, name string) (MappedSecret, mapping) {
-	entries := b.in.Certificates.Mapped[Mapping{m.object.Name, name}]
+func (b *builder) mapped(m *meshInfo, namespace, name string) (input.MappedSecret, mapping) {
+	entries := b.in.Certificates.Mapped[input.Mapping{Mesh: m.object.Name, Name: name}]
 	for _, e := range entries {
 		if slices.Contains(e.Namespaces, namespace) || slices.Contains(e.Namespaces, "*") {
 			return e, mapped
 		}
 	}
 	if len(entries) > 0 {
-		return MappedSecret{}, withheld
+		return input.MappedSecret{}, withheld
 	}
-	return MappedSecret{}, unmapped
+	return input.MappedSecret{}, unmapped
 }
 
 // issued finds what stands in for a certificate of AWS: what MeshSettings map the ARN to, else one of the mesh's own authority.

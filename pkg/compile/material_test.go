@@ -6,24 +6,24 @@ import (
 	"testing"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
 const bankARN = "arn:aws:acm:r:1:certificate/bank"
 
-func leaf(of string) compile.KeyPair {
-	return compile.KeyPair{Chain: []byte(of), Key: []byte(of + " key"), Trust: []byte(of + " trust")}
+func leaf(of string) input.KeyPair {
+	return input.KeyPair{Chain: []byte(of), Key: []byte(of + " key"), Trust: []byte(of + " trust")}
 }
 
 // encrypting adds a node that listens with a certificate of AWS.
-func encrypting(o *compile.Objects, namespace, name, arn, more string) mesh.Object {
+func encrypting(o *input.Objects, namespace, name, arn, more string) mesh.Object {
 	add[meshv1beta2.VirtualNode](o, 1, namespace, name, `podSelector: {}, serviceDiscovery: {dns: {hostname: `+name+"."+namespace+`.svc.cluster.local}},
 		listeners: [{portMapping: {port: 80, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "`+arn+`"}}}}]`+more)
-	return compile.AppMesh("VirtualNode", namespace, name)
+	return input.AppMesh("VirtualNode", namespace, name)
 }
 
-func workload(t *testing.T, r *compile.Result, o mesh.Object) *mesh.Workload {
+func workload(t *testing.T, r *input.Result, o mesh.Object) *mesh.Workload {
 	t.Helper()
 	i := slices.IndexFunc(r.Model.Workloads, func(w *mesh.Workload) bool { return w.Object == o })
 	if i < 0 {
@@ -45,7 +45,7 @@ func TestAMappedSecretServesOnlyTheNamespacesOfItsEntry(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			o := world()
-			o.Certificates = compile.Certificates{Root: []byte("root"), Mapped: map[compile.Mapping][]compile.MappedSecret{
+			o.Certificates = input.Certificates{Root: []byte("root"), Mapped: map[input.Mapping][]input.MappedSecret{
 				{Mesh: "m", Name: bankARN}: {{Secret: "www", Namespaces: c.namespaces, KeyPair: leaf("www")}},
 			}}
 			for namespace, served := range map[string]bool{"bank": c.bank, "evil": c.evil} {
@@ -68,7 +68,7 @@ func TestAMappedSecretServesOnlyTheNamespacesOfItsEntry(t *testing.T) {
 
 func TestOfSeveralEntriesForANameEachNamespaceHasItsOwn(t *testing.T) {
 	o := world()
-	o.Certificates.Mapped = map[compile.Mapping][]compile.MappedSecret{{Mesh: "m", Name: bankARN}: {
+	o.Certificates.Mapped = map[input.Mapping][]input.MappedSecret{{Mesh: "m", Name: bankARN}: {
 		{Secret: "a", Namespaces: []string{"bank"}, KeyPair: leaf("a")}, {Secret: "b", Namespaces: []string{"*"}, KeyPair: leaf("b")},
 	}}
 	bank, evil := encrypting(o, "bank", "n", bankARN, ""), encrypting(o, "evil", "n", bankARN, "")
@@ -86,11 +86,11 @@ func TestACallersTrustFollowsFromItsOwnPolicyAlone(t *testing.T) {
 		backendDefaults: {clientPolicy: {tls: {ports: [80], validation: {trust: {acm: {certificateAuthorityARNs: ["arn:a", "arn:b"]}}}}}}`
 	for _, arn := range []string{"arn:zz", "arn:a", "arn:b", "arn:a,arn:b", "arn:b,arn:a", "secret/one,secret/two", "trust:secret/one,secret/two", "sds-trust:x", "authority", "none"} {
 		o := world()
-		o.Certificates = compile.Certificates{Root: []byte("root"), Mapped: map[compile.Mapping][]compile.MappedSecret{
+		o.Certificates = input.Certificates{Root: []byte("root"), Mapped: map[input.Mapping][]input.MappedSecret{
 			{Mesh: "m", Name: "arn:a"}: {{Secret: "one", Namespaces: []string{"bank"}, KeyPair: leaf("one")}},
 			{Mesh: "m", Name: "arn:b"}: {{Secret: "two", Namespaces: []string{"bank"}, KeyPair: leaf("two")}},
 		}}
-		o.Certificates.Leaves = map[mesh.Object]compile.KeyPair{
+		o.Certificates.Leaves = map[mesh.Object]input.KeyPair{
 			{Kind: "VirtualNode", Namespace: "bank", Name: "pay"}: leaf("pay"), {Kind: "VirtualNode", Namespace: "evil", Name: "n"}: leaf("n"),
 		}
 		encrypting(o, "bank", "pay", "arn:c", "")
@@ -101,7 +101,7 @@ func TestACallersTrustFollowsFromItsOwnPolicyAlone(t *testing.T) {
 		for namespace, node := range map[string]string{"bank": "pay", "evil": "n"} {
 			add[meshv1beta2.VirtualService](o, 1, namespace, map[string]string{"bank": "pay", "evil": "s"}[namespace], `provider: {virtualNode: {virtualNodeRef: {name: `+node+`}}}`)
 		}
-		id := compile.AppMesh("VirtualNode", "bank", "caller")
+		id := input.AppMesh("VirtualNode", "bank", "caller")
 		add[meshv1beta2.VirtualNode](o, 1, "bank", "caller", caller)
 		content := map[string]string{}
 		for _, be := range workload(t, compiled(o), id).Backends {
@@ -138,7 +138,7 @@ func TestCertificatesAreGoodForNamesOfTheirNamespaceOnly(t *testing.T) {
 	for _, host := range append(slices.Clone(refused), allowed...) {
 		o := world()
 		id := encrypting(o, "evil", "n", "arn:c", "")
-		compile.Of[*meshv1beta2.VirtualNode](o)[0].Spec.ServiceDiscovery.DNS.Hostname = host
+		input.Of[*meshv1beta2.VirtualNode](o)[0].Spec.ServiceDiscovery.DNS.Hostname = host
 		r := compiled(o)
 		names := r.Certificates[0].DNS
 		want := slices.Contains(allowed, host)
@@ -190,7 +190,7 @@ func TestANameThatNoCertificateHoldsCostsItsOwnPlaceOnly(t *testing.T) {
 	}
 	add[meshv1beta2.GatewayRoute](o, 2, "bank", "own", `httpRoute: {match: {prefix: /, hostname: {exact: www.bank.example}}, action: {target: {virtualService: {virtualServiceRef: {name: s}}}}}`)
 	r = compiled(o)
-	i := slices.IndexFunc(r.Certificates, func(c compile.CertificateRequest) bool { return c.Object.Kind == "VirtualGateway" })
+	i := slices.IndexFunc(r.Certificates, func(c input.CertificateRequest) bool { return c.Object.Kind == "VirtualGateway" })
 	if names := r.Certificates[i].DNS; len(names) > 200 || !slices.Contains(names, "www.bank.example") {
 		t.Errorf("the gateway's certificate has %d names, and the gateway's own host is among them: %v", len(names), slices.Contains(names, "www.bank.example"))
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -64,7 +65,7 @@ func (b *builder) shareMembers() {
 }
 
 // workloadOf returns the id of the workload that pod p belongs to.
-func (b *builder) workloadOf(p *Pod, selecting []int) string {
+func (b *builder) workloadOf(p *input.Pod, selecting []int) string {
 	if strings.Contains(p.Node, "/virtualGateway/") {
 		return b.gatewayOf(p)
 	}
@@ -93,7 +94,7 @@ func (n *node) id() string {
 
 // contest is a pod that several nodes select.
 type contest struct {
-	pod   *Pod
+	pod   *input.Pod
 	nodes []int
 }
 
@@ -114,7 +115,7 @@ func (b *builder) reportContested() {
 }
 
 // profileOf normalises what the injector recorded. A pod whose families are not known has those of its addresses.
-func profileOf(p *Pod) mesh.Profile {
+func profileOf(p *input.Pod) mesh.Profile {
 	out := mesh.Profile{
 		IPv4: strings.Contains(p.Profile.IPFamilies, "4"), IPv6: strings.Contains(p.Profile.IPFamilies, "6"),
 		SDS: p.Profile.SDS, MetricExtension: p.Profile.MetricExtension, Draining: p.Terminating,

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/membership"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
@@ -31,22 +32,22 @@ type meshInfo struct {
 // indexMeshes finds the usable meshes, oldest first.
 func (b *builder) indexMeshes() {
 	taken := map[string]*meshInfo{}
-	for _, m := range byAge(All[*meshv1beta2.Mesh](b.in)) {
+	for _, m := range b.of.Meshes {
 		info := &meshInfo{object: m, name: meshv1beta2.EffectiveName(m), usable: true}
-		o := ID(m)
+		o := input.ID(m)
 		info.allowAll = m.Spec.EgressFilter != nil && m.Spec.EgressFilter.Type == meshv1beta2.EgressFilterAllowAll
 		if d := m.Spec.MeshServiceDiscovery; d != nil && d.IPPreference != nil {
 			info.pref = mesh.IPPreference(*d.IPPreference)
 		}
 		if winner := taken[info.name]; winner != nil {
 			info.usable = false
-			b.nameConflict(o, ID(winner.object), info.name)
+			b.nameConflict(o, input.ID(winner.object), info.name)
 		} else if b.goodName(o, info.name) {
 			taken[info.name] = info
 		} else {
 			info.usable = false
 		}
-		b.names[o] = Place{Mesh: info.name, Name: info.name, MeshRef: meshv1beta2.MeshReference{Name: m.Name, UID: m.UID}}
+		b.names[o] = input.Place{Mesh: info.name, Name: info.name, MeshRef: meshv1beta2.MeshReference{Name: m.Name, UID: m.UID}}
 		b.meshes = append(b.meshes, info)
 	}
 }
@@ -93,12 +94,18 @@ func selectorOf(s *metav1.LabelSelector) labels.Selector {
 
 // joinMeshes finds the mesh of every object that needs one.
 func (b *builder) joinMeshes() {
-	for o := range All[meshv1beta2.Object](b.in) {
-		if o.Common().MeshRef == nil {
-			continue
-		}
+	joinAll(b, b.of.VirtualNodes)
+	joinAll(b, b.of.VirtualServices)
+	joinAll(b, b.of.VirtualRouters)
+	joinAll(b, b.of.VirtualGateways)
+	joinAll(b, b.of.GatewayRoutes)
+	joinAll(b, b.of.BackendGroups)
+}
+
+func joinAll[T meshv1beta2.Object](b *builder, list []T) {
+	for _, o := range list {
 		if m := b.join(o); m != nil {
-			b.meshOf[ID(o)] = m
+			b.meshOf[input.ID(o)] = m
 		}
 	}
 }
@@ -119,11 +126,11 @@ func (b *builder) join(o meshv1beta2.Object) *meshInfo {
 	}
 	if problem.Found == 0 && b.in.Settings.Offline && len(b.meshes) == 1 {
 		m := b.meshes[0]
-		b.problem(mesh.Problem{Object: ID(o), Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "metadata.namespace",
+		b.problem(mesh.Problem{Object: input.ID(o), Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: "metadata.namespace",
 			Message: fmt.Sprintf("no Mesh selects namespace %q by the labels given here; it is taken as part of the only Mesh, %s", o.GetNamespace(), m.object.Name)})
 		return b.usableMesh(o, m)
 	}
-	b.problem(mesh.Problem{Object: ID(o), Severity: mesh.Rejected, Reason: problem.Reason, Path: "spec.meshRef", Message: problem.Message})
+	b.problem(mesh.Problem{Object: input.ID(o), Severity: mesh.Rejected, Reason: problem.Reason, Path: "spec.meshRef", Message: problem.Message})
 	return nil
 }
 
@@ -137,7 +144,7 @@ type designation struct {
 func (b *builder) designate(namespace string) (*meshInfo, *membership.Problem) {
 	d, known := b.designated[namespace]
 	if !known {
-		m, problem := membership.DesignateMesh(b.allMeshes, namespace, b.namespaceLabels(namespace))
+		m, problem := membership.DesignateMesh(b.of.Meshes, namespace, b.namespaceLabels(namespace))
 		if d.problem = problem; problem == nil {
 			d.mesh = b.meshes[slices.IndexFunc(b.meshes, func(i *meshInfo) bool { return i.object == m })]
 		}
@@ -150,7 +157,7 @@ func (b *builder) usableMesh(o meshv1beta2.Object, m *meshInfo) *meshInfo {
 	if m.usable {
 		return m
 	}
-	b.problem(mesh.Problem{Object: ID(o), Severity: mesh.Rejected, Reason: meshv1beta2.ReasonMeshNotActive, Path: "spec.meshRef",
+	b.problem(mesh.Problem{Object: input.ID(o), Severity: mesh.Rejected, Reason: meshv1beta2.ReasonMeshNotActive, Path: "spec.meshRef",
 		Message: fmt.Sprintf("Mesh %s is not served, see its conditions", m.object.Name)})
 	return nil
 }

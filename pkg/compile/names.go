@@ -17,20 +17,28 @@ func serviceOf(host, namespace, domain string) (serviceKey, bool) {
 	if domain == "" {
 		domain = defaultClusterDomain
 	}
-	if _, err := netip.ParseAddr(host); err == nil || host == "" {
+	if host == "" || isAddress(host) {
 		return serviceKey{}, false
 	}
-	labels := strings.Split(host, ".")
-	rest := ""
-	if len(labels) > 2 {
-		rest = strings.Join(labels[2:], ".")
+	name, rest, dotted := strings.Cut(host, ".")
+	if !dotted {
+		return serviceKey{namespace, name}, true
 	}
-	switch {
-	case len(labels) == 1:
-		return serviceKey{namespace, labels[0]}, true
-	case len(labels) == 2, rest == "svc", rest == "svc."+domain:
-		return serviceKey{labels[1], labels[0]}, true
-	default:
-		return serviceKey{}, false
+	namespace, rest, more := strings.Cut(rest, ".")
+	if below, zone := strings.CutPrefix(rest, "svc."); !more || rest == "svc" || zone && below == domain {
+		return serviceKey{namespace, name}, true
 	}
+	return serviceKey{}, false
+}
+
+// isAddress is true for IP addresses. Most hosts are told from one by their last letter, which is quicker than reading them.
+func isAddress(host string) bool {
+	if host == "" {
+		return false
+	}
+	if last := host[len(host)-1]; (last < '0' || last > '9') && !strings.Contains(host, ":") {
+		return false
+	}
+	_, err := netip.ParseAddr(host)
+	return err == nil
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -21,9 +22,9 @@ type node struct {
 	// nodeID is what id returned.
 	nodeID   string
 	selector labels.Selector // nil when the node selects no pods at all
-	pods     []*Pod
+	pods     []*input.Pod
 	// lingering pods are endpoints that an edit took away a moment ago, see grace.go.
-	lingering []*Pod
+	lingering []*input.Pod
 	// listeners are the usable ones, in the order written; destinations are what callers see of them, by port.
 	listeners    []listener
 	destinations map[uint32]*mesh.Destination
@@ -179,8 +180,35 @@ func (b *builder) compileDestination(n *node, l *meshv1beta2.Listener) {
 	}
 	d.TLS = b.unaskedTLS(n, l, d)
 	b.passProxies(n, d)
+	n.destinations[port] = b.sealDestination(n, d)
+}
+
+// sealed is a destination with its fingerprint.
+type sealed struct{ destination *mesh.Destination }
+
+// sealDestination returns the destination with its fingerprint: the one of the last pass if it is the same.
+func (b *builder) sealDestination(n *node, d *mesh.Destination) *mesh.Destination {
+	last := b.compiler.destinations.get(listenerKey{n.object, d.Port}, func(listenerKey) *sealed { return &sealed{} })
+	if had := last.destination; had != nil {
+		share(&d.DNS, had.DNS)
+		share(&d.Health, had.Health)
+		share(&d.Outlier, had.Outlier)
+		share(&d.KeepAlive, had.KeepAlive)
+		d.Fingerprint = had.Fingerprint
+		if *d == *had {
+			return had
+		}
+	}
 	d.Fingerprint = mesh.Fingerprint(d)
-	n.destinations[port] = d
+	last.destination = d
+	return d
+}
+
+// share puts had in place of what p points to, when both are equal.
+func share[T comparable](p **T, had *T) {
+	if *p != nil && had != nil && **p == *had {
+		*p = had
+	}
 }
 
 // millis does not overflow.

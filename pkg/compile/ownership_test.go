@@ -13,13 +13,14 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 )
 
 // world is a mesh m of the namespaces bank and evil; outside is a namespace of no mesh, and other one of the mesh n.
-func world() *compile.Objects {
-	o := &compile.Objects{}
+func world() *input.Objects {
+	o := &input.Objects{}
 	for ns, of := range map[string]string{"bank": "m", "evil": "m", "other": "n", "outside": ""} {
-		o.Namespaces = append(o.Namespaces, compile.Namespace{Name: ns, Labels: map[string]string{"mesh": of, "ns": ns}})
+		o.Namespaces = append(o.Namespaces, input.Namespace{Name: ns, Labels: map[string]string{"mesh": of, "ns": ns}})
 	}
 	for _, name := range []string{"m", "n"} {
 		add[meshv1beta2.Mesh](o, 0, "", name, "namespaceSelector: {matchLabels: {mesh: "+name+"}}")
@@ -31,7 +32,7 @@ func world() *compile.Objects {
 func add[T any, P interface {
 	*T
 	meshv1beta2.Object
-}](o *compile.Objects, second int, namespace, name, spec string,
+}](o *input.Objects, second int, namespace, name, spec string,
 ) P {
 	var object P = new(T)
 	if err := yaml.UnmarshalStrict([]byte(fmt.Sprintf("spec: {%s}", spec)), object); err != nil {
@@ -42,13 +43,13 @@ func add[T any, P interface {
 	object.SetUID(types.UID("uid-" + namespace + "-" + name))
 	object.SetGeneration(1)
 	object.SetCreationTimestamp(metav1.NewTime(time.Unix(int64(second), 0)))
-	compile.Add(o, object)
+	input.Add(o, object)
 	return object
 }
 
 // pod adds a ready pod that runs as the given workload.
-func pod(o *compile.Objects, namespace, name, as string, labels ...string) *compile.Pod {
-	p := &compile.Pod{
+func pod(o *input.Objects, namespace, name, as string, labels ...string) *input.Pod {
+	p := &input.Pod{
 		UID: namespace + "/" + name, Namespace: namespace, Name: name, Labels: map[string]string{}, Ready: true, Running: true, Node: as,
 		IPs: []string{fmt.Sprintf("10.0.0.%d", len(o.Pods)+1)},
 	}
@@ -59,16 +60,16 @@ func pod(o *compile.Objects, namespace, name, as string, labels ...string) *comp
 	return p
 }
 
-func compiled(o *compile.Objects) *compile.Result {
+func compiled(o *input.Objects) *input.Result {
 	var c compile.Compiler
 	return c.Compile(o)
 }
 
 // reasons lists the reasons of an object's problems.
-func reasons(r *compile.Result, kind, namespace, name string) []string {
+func reasons(r *input.Result, kind, namespace, name string) []string {
 	var out []string
 	for _, p := range r.Problems {
-		if p.Object == compile.AppMesh(kind, namespace, name) {
+		if p.Object == input.AppMesh(kind, namespace, name) {
 			out = append(out, p.Reason)
 		}
 	}
@@ -155,7 +156,7 @@ func TestAReferenceLetsNoRouteIntoAGateway(t *testing.T) {
 			r.Labels = c.labels
 			result, got := compiled(o), ""
 			for _, w := range result.Model.Workloads {
-				if slices.Contains(w.Also, compile.AppMesh("GatewayRoute", c.namespace, "r")) {
+				if slices.Contains(w.Also, input.AppMesh("GatewayRoute", c.namespace, "r")) {
 					got += w.Object.Name
 				}
 			}
@@ -260,11 +261,11 @@ func TestNoNodeIsFoundAtAnAddressOfItsCallers(t *testing.T) {
 			o := world()
 			o.Settings.Offline, o.Settings.Loopback = c.offline, c.offline
 			pod(o, "evil", "x", "", "app", "x")
-			o.Services = []*compile.Service{
+			o.Services = []*input.Service{
 				{Namespace: "evil", Name: "away", ExternalName: "127.1"},
-				{Namespace: "evil", Name: "manual", Ports: []compile.ServicePort{{Port: 8080, Target: 8080}}},
+				{Namespace: "evil", Name: "manual", Ports: []input.ServicePort{{Port: 8080, Target: 8080}}},
 			}
-			o.Slices = []*compile.Slice{{Namespace: "evil", Service: "manual", Ports: map[string]uint32{"": 8080}, Endpoints: []compile.SliceEndpoint{
+			o.Slices = []*input.Slice{{Namespace: "evil", Service: "manual", Ports: map[string]uint32{"": 8080}, Endpoints: []input.SliceEndpoint{
 				{Address: "127.0.0.1", Ready: true}, {Address: "10.0.0.7", Ready: true}, {Address: "169.254.169.254", Ready: true}, {Address: "::ffff:127.0.0.1", Ready: true},
 			}}}
 			add[meshv1beta2.VirtualNode](o, 1, "evil", "inward", fmt.Sprintf("%s%s serviceDiscovery: {dns: {hostname: %q}}", c.selector, listener, c.host))

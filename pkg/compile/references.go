@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -58,9 +59,9 @@ func resolve[T any](b *builder, l lookup, byRef func(meshv1beta2.Reference) (*T,
 			return nil
 		}
 		// A name says nothing about who has it: one that belongs to a namespace never means somebody else's object.
-		if owner := b.foreignName(l.mesh, o); owner != "" && o.GetNamespace() != l.from.Namespace {
+		if owner := b.foreignName(l.mesh, b.name(o)); owner != "" && o.GetNamespace() != l.from.Namespace {
 			b.dangling(l.from, l.path, l.notFound, fmt.Sprintf("the name %q belongs to namespace %s, but %s has it; use %sRef to name that object; %s",
-				name, owner, ID(o), lowerFirst(l.kind), l.effect))
+				name, owner, input.ID(o), lowerFirst(l.kind), l.effect))
 			return nil
 		}
 		return t
@@ -86,7 +87,7 @@ func (b *builder) findNode(l lookup) *node {
 	l.kind, l.notFound = "VirtualNode", meshv1beta2.ReasonVirtualNodeNotFound
 	return resolve(b, l, func(r meshv1beta2.Reference) (*node, *meshInfo, mesh.Object) {
 		key := r.Resolve(l.namespace)
-		o := AppMesh(l.kind, key.Namespace, key.Name)
+		o := input.AppMesh(l.kind, key.Namespace, key.Name)
 		if n := b.nodes[key]; n != nil {
 			return n, n.mesh, o
 		}
@@ -103,7 +104,7 @@ func (b *builder) findRouter(l lookup) *router {
 	l.kind, l.notFound = "VirtualRouter", meshv1beta2.ReasonVirtualRouterNotFound
 	return resolve(b, l, func(r meshv1beta2.Reference) (*router, *meshInfo, mesh.Object) {
 		key := r.Resolve(l.namespace)
-		o := AppMesh(l.kind, key.Namespace, key.Name)
+		o := input.AppMesh(l.kind, key.Namespace, key.Name)
 		if n := b.routers[key]; n != nil {
 			return n, n.mesh, o
 		}
@@ -120,7 +121,7 @@ func (b *builder) findService(l lookup) *virtualService {
 	l.kind, l.notFound = "VirtualService", meshv1beta2.ReasonVirtualServiceNotFound
 	return resolve(b, l, func(r meshv1beta2.Reference) (*virtualService, *meshInfo, mesh.Object) {
 		key := r.Resolve(l.namespace)
-		o := AppMesh(l.kind, key.Namespace, key.Name)
+		o := input.AppMesh(l.kind, key.Namespace, key.Name)
 		if n := b.virtuals[key]; n != nil {
 			return n, n.mesh, o
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -35,20 +36,20 @@ type source struct {
 // compileRouters merges the routes of each router and puts them in matching order.
 func (b *builder) compileRouters() {
 	own := map[mesh.Object][]*meshv1beta2.Route{}
-	for _, r := range byAge(All[*meshv1beta2.Route](b.in)) {
-		of := AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)
+	for _, r := range b.of.Routes {
+		of := input.AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)
 		own[of] = append(own[of], r)
 	}
-	for _, obj := range byAge(All[*meshv1beta2.VirtualRouter](b.in)) {
+	for _, obj := range b.of.VirtualRouters {
 		if r := b.routers[keyOf(obj)]; r != nil && r.object == obj {
 			b.compileRouter(r, own[r.self])
 		}
-		delete(own, ID(obj))
+		delete(own, input.ID(obj))
 	}
-	for _, r := range byAge(All[*meshv1beta2.Route](b.in)) {
-		of := AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)
+	for _, r := range b.of.Routes {
+		of := input.AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)
 		if _, orphan := own[of]; orphan {
-			b.problem(mesh.Problem{Object: ID(r), Severity: mesh.Unresolved, Reason: meshv1beta2.ReasonVirtualRouterNotFound, Path: "spec.virtualRouterRef.name",
+			b.problem(mesh.Problem{Object: input.ID(r), Severity: mesh.Unresolved, Reason: meshv1beta2.ReasonVirtualRouterNotFound, Path: "spec.virtualRouterRef.name",
 				Message: fmt.Sprintf("VirtualRouter %s/%s does not exist; create it, or the route has no effect", of.Namespace, of.Name)})
 		}
 	}
@@ -90,8 +91,8 @@ func (b *builder) mergeRoutes(r *router, routes []*meshv1beta2.Route) []source {
 		out = append(out, source{in.Name, &in.RouteBody, r.self, path})
 	}
 	for _, o := range routes {
-		self := ID(o)
-		b.names[self] = Place{Mesh: r.mesh.name, Name: meshv1beta2.EffectiveName(r.object) + "/route/" + o.Name}
+		self := input.ID(o)
+		b.names[self] = input.Place{Mesh: r.mesh.name, Name: meshv1beta2.EffectiveName(r.object) + "/route/" + o.Name}
 		if winner, ok := holder[o.Name]; ok {
 			b.problem(mesh.Problem{Object: self, Severity: mesh.Rejected, Reason: meshv1beta2.ReasonRouteConflict, Path: "metadata.name",
 				Message: fmt.Sprintf("%s already has a route %q (in %s), which wins; give this Route another name", r.self, o.Name, winner)})

@@ -9,16 +9,17 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
 // selection is which nodes select which pods. It depends on nothing but these, so it counts for the next pass too when that has the same.
 type selection struct {
 	// given are the pods as they came, pods the same by UID; nodes are by age.
-	given, pods []*Pod
+	given, pods []*input.Pod
 	nodes       []*meshv1beta2.VirtualNode
 	// of are the pods of each node, nodesOf the nodes of each pod, oldest first; lost counts the pods that a node lost to older ones.
-	of      [][]*Pod
+	of      [][]*input.Pod
 	nodesOf [][]int
 	lost    []int
 	// byLabels are the nodes of pods that share all their labels.
@@ -44,7 +45,7 @@ func (b *builder) selectPods() {
 		next := selection{given: slices.Clone(b.in.Pods), pods: last.pods, nodes: nodes}
 		if !samePods {
 			next.pods = slices.Clone(b.in.Pods)
-			slices.SortFunc(next.pods, func(x, y *Pod) int { return cmp.Compare(x.UID, y.UID) })
+			slices.SortFunc(next.pods, func(x, y *input.Pod) int { return cmp.Compare(x.UID, y.UID) })
 		}
 		known := last.byLabels
 		if !sameNodes {
@@ -70,7 +71,7 @@ func (s *selection) match(b *builder, known map[string]matched) {
 			index.add(i, n.self.Namespace, n.object.Spec.PodSelector, n.selector)
 		}
 	}
-	s.of, s.lost = make([][]*Pod, len(s.nodes)), make([]int, len(s.nodes))
+	s.of, s.lost = make([][]*input.Pod, len(s.nodes)), make([]int, len(s.nodes))
 	s.nodesOf = make([][]int, len(s.pods))
 	s.byLabels = make(map[string]matched, len(s.nodes))
 	for i, p := range s.pods {
@@ -129,7 +130,7 @@ func (x *selectorIndex) add(rank int, namespace string, s *metav1.LabelSelector,
 }
 
 // match returns the ranks of those that select a pod, in order.
-func (x *selectorIndex) match(p *Pod) []int {
+func (x *selectorIndex) match(p *input.Pod) []int {
 	var out []int
 	set := labels.Set(p.Labels)
 	try := func(list []ranked) {
@@ -161,7 +162,7 @@ func firstTerm(m map[string]string) (k, v string, ok bool) {
 }
 
 // labelKey is equal for pods of one namespace that have the same labels.
-func labelKey(p *Pod) string {
+func labelKey(p *input.Pod) string {
 	keys := make([]string, 0, len(p.Labels))
 	for k := range p.Labels {
 		keys = append(keys, k)

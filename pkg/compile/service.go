@@ -19,8 +19,11 @@ type virtualService struct {
 
 // compileServices decides what each service answers on its ports.
 func (b *builder) compileServices() {
-	for _, v := range b.virtualOrder {
-		o := v.object
+	for _, o := range b.of.VirtualServices {
+		v := b.virtuals[keyOf(o)]
+		if v == nil || v.object != o {
+			continue
+		}
 		s := &mesh.Service{
 			Name: meshv1beta2.EffectiveName(o), Object: v.self,
 			Created: o.CreationTimestamp.UTC(), Sources: []mesh.Object{v.self},
@@ -62,7 +65,11 @@ func sealService(s *mesh.Service) {
 func (b *builder) findAlike() {
 	b.alike = map[*meshInfo]bool{}
 	seen := make(map[nameKey]bool, len(b.virtuals))
-	for _, v := range b.virtualOrder {
+	for _, o := range b.of.VirtualServices {
+		v := b.virtuals[keyOf(o)]
+		if v == nil || v.object != o {
+			continue
+		}
 		k := nameKey{v.mesh.name, strings.ToLower(v.service.Name)}
 		if seen[k] || strings.Contains(k.name, ":") {
 			b.alike[v.mesh] = true

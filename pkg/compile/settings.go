@@ -4,6 +4,7 @@ import (
 	"time"
 
 	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -27,7 +28,7 @@ const (
 // useSettings reads what MeshSettings say of each mesh.
 func (b *builder) useSettings() {
 	of := map[string]*meshv1alpha1.MeshSettings{}
-	for s := range All[*meshv1alpha1.MeshSettings](b.in) {
+	for s := range input.All[*meshv1alpha1.MeshSettings](b.in) {
 		of[s.Name] = s
 	}
 	for _, m := range b.meshes {

@@ -29,10 +29,35 @@ func (e *explainer) closed(l *listenerv3.Listener, r *Request) string {
 		}
 	}
 	remedy := "add a VirtualService with a VirtualNode for it to spec.backends"
-	if r.Port == httpsPort {
+	if ports, object := e.portsOf(host); len(ports) > 0 {
+		remedy = fmt.Sprintf("%s has %s; call that, or add a listener with port %d to its provider", object, portList(ports), r.Port)
+	} else if r.Port == httpsPort {
 		remedy += ", or its name to the operator's flag --egress-exempt"
 	}
 	return fmt.Sprintf("closed by the egress filter DROP_ALL of mesh %s: %s; %s", w.ID.Mesh, why, remedy)
+}
+
+// portsOf returns the ports on which the applications of a node may call a host, sorted, and the object that the host belongs to.
+func (e *explainer) portsOf(host string) (ports []uint32, object mesh.Object) {
+	e.callees(func(s *mesh.Service, port uint32) {
+		if strings.EqualFold(s.Name, host) {
+			ports, object = append(ports, port), s.Object
+		}
+	})
+	slices.Sort(ports)
+	return slices.Compact(ports), object
+}
+
+// portList is "port 80" or "ports 80, 81".
+func portList(ports []uint32) string {
+	words := make([]string, len(ports))
+	for i, p := range ports {
+		words[i] = fmt.Sprint(p)
+	}
+	if len(ports) == 1 {
+		return "port " + words[0]
+	}
+	return "ports " + strings.Join(words, ", ")
 }
 
 // sharesPort is true when some chain takes connections of the port.

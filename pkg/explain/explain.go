@@ -111,7 +111,11 @@ func (e *explainer) hop(l *listenerv3.Listener, r *Request) (*Hop, error) {
 		}
 		switch m := m.(type) {
 		case *tcpv3.TcpProxy:
-			return h, e.tcp(h, m)
+			err := e.tcp(h, m)
+			if ports, object := e.portsOf(hostOnly(r.Host)); byDefault && len(ports) > 0 && !slices.Contains(ports, r.Port) {
+				h.Outcome += fmt.Sprintf(", past the mesh: %s has %s, not %d", object, portList(ports), r.Port)
+			}
+			return h, err
 		case *hcmv3.HttpConnectionManager:
 			if r.Scheme == "tcp" || r.Scheme == "https" && fc.TransportSocket == nil {
 				h.Outcome = "the port speaks HTTP in clear text: a connection that does not gets 400"

@@ -86,7 +86,31 @@ metadata: {name: green, namespace: demo}
 spec: {listeners: [{portMapping: {port: 8080, protocol: http}}], serviceDiscovery: {dns: {hostname: green.demo}}}
 `
 
-func snapshot(t *testing.T) *pipeline.Snapshot {
+// TestAWrongPortThatPassesIsNamed: under ALLOW_ALL a connection to a port that the service does not have leaves the mesh.
+func TestAWrongPortThatPassesIsNamed(t *testing.T) {
+	t.Parallel()
+	s := snapshotOf(t, strings.Replace(manifests, "DROP_ALL", "ALLOW_ALL", 1))
+	for _, c := range []struct{ url, want string }{
+		{"http://color.demo:81/", "the connection is passed on as it is, past the mesh: VirtualService demo/color has port 8080, not 81"},
+		{"http://stranger:81/", "the connection is passed on as it is"},
+	} {
+		r, err := explain.NewRequest("GET", c.url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := explain.From(s.Result.Model, s.Sets, "demo/front", r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.Hops[0].Outcome; got != c.want {
+			t.Errorf("%s: %s, want %s", c.url, got, c.want)
+		}
+	}
+}
+
+func snapshot(t *testing.T) *pipeline.Snapshot { return snapshotOf(t, manifests) }
+
+func snapshotOf(t *testing.T, manifests string) *pipeline.Snapshot {
 	t.Helper()
 	files, err := source.ReadFiles([]string{"-"}, "default", strings.NewReader(manifests))
 	if err != nil {
@@ -127,7 +151,7 @@ func TestRequestsMeetTheRoutesThatWereMeant(t *testing.T) {
 		"hosts are compared without regard to case":             {url: "http://COLOR.demo:8080/exact", route: "exact"},
 		"a host without its port is known":                      {url: base + "/exact", headers: []string{"host: color.demo"}, route: "exact"},
 		"an unknown host gets 404":                              {url: "http://other:8080/exact", status: 404},
-		"an unknown port is closed by DROP_ALL":                 {url: "http://color.demo:81/exact", outcome: "closed by the egress filter DROP_ALL of mesh demo: no backend of VirtualNode demo/front is color.demo on port 81; add a VirtualService with a VirtualNode for it to spec.backends"},
+		"an unknown port is closed by DROP_ALL":                 {url: "http://color.demo:81/exact", outcome: "closed by the egress filter DROP_ALL of mesh demo: no backend of VirtualNode demo/front is color.demo on port 81; VirtualService demo/color has port 8080; call that, or add a listener with port 81 to its provider"},
 		"TLS to a name that is exempt passes DROP_ALL":          {url: "https://s3.amazonaws.com/", outcome: "the connection is passed on as it is"},
 		"TLS to an exempt name on another port is closed":       {url: "tcp://db.rds.amazonaws.com:3306", outcome: "closed by the egress filter DROP_ALL of mesh demo: no backend of VirtualNode demo/front is db.rds.amazonaws.com on port 3306 (*.amazonaws.com passes by TLS on port 443 only); add a VirtualService with a VirtualNode for it to spec.backends"},
 		"TLS to a name of another partition of AWS does not":    {url: "https://sts.cn-north-1.amazonaws.com.cn/", outcome: "closed by the egress filter DROP_ALL of mesh demo: no backend of VirtualNode demo/front is sts.cn-north-1.amazonaws.com.cn on port 443; add a VirtualService with a VirtualNode for it to spec.backends, or its name to the operator's flag --egress-exempt"},

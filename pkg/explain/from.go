@@ -21,5 +21,9 @@ func From(m *mesh.Model, sets map[string]*xds.Set, from string, r *Request) (*An
 		known = append(known, name)
 	}
 	slices.Sort(known)
-	return nil, fmt.Errorf("%q has no proxies here; there are: %s", from, strings.Join(slices.Compact(known), ", "))
+	have := "there is no VirtualNode or VirtualGateway"
+	if known = slices.Compact(known); len(known) > 0 {
+		have = "there are: " + strings.Join(known, ", ")
+	}
+	return nil, fmt.Errorf("%q is no VirtualNode or VirtualGateway with proxies; %s", from, have)
 }

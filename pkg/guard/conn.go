@@ -90,11 +90,12 @@ func (c *Conn) done() {
 }
 
 // Prove says that a stream of the connection has a known client, until the returned function is called. owner is who shares the room for
-// large messages with it.
-func (c *Conn) Prove(owner string) (release func()) {
+// large messages with it; each client makes more room for other connections of its source.
+func (c *Conn) Prove(owner, client string) (release func()) {
 	if c == nil {
 		return func() {}
 	}
+	left := c.listener.prove(c.source, client)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.proven++
@@ -103,7 +104,7 @@ func (c *Conn) Prove(owner string) (release func()) {
 		c.disarm()
 		c.listener.leave(c.source)
 	}
-	return c.unprove
+	return func() { left(); c.unprove() }
 }
 
 func (c *Conn) unprove() {

@@ -3,10 +3,12 @@ package guard
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -95,7 +97,7 @@ func TestOneSourceCannotTakeTheRoomOfOthers(t *testing.T) {
 		if known == nil {
 			t.Fatal("another source is refused")
 		}
-		release := known.Prove("a")
+		release := known.Prove("a", "pod")
 		for _, from := range []string{"2001:db8::1", "2001:db8::2"} {
 			if c, _ := l.in(from); c == nil {
 				t.Fatalf("%s is refused although a known client does not count", from)
@@ -160,7 +162,7 @@ func TestAConnectionWithoutAKnownClientEnds(t *testing.T) {
 		begin := time.Now()
 		stranger, _ := l.in("192.0.2.1")
 		known, client := l.in("192.0.2.1")
-		release := known.Prove("a")
+		release := known.Prove("a", "pod")
 		if _, err := stranger.Read(make([]byte, 1)); err == nil || time.Since(begin) != time.Minute {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}
@@ -205,7 +207,7 @@ func TestLargeMessagesTakeTurns(t *testing.T) {
 		// receive reads a message of which the last byte never comes.
 		receive := func(owner string) (n *int64, ended func() time.Duration) {
 			c, client := l.in("192.0.2.1")
-			c.Prove(owner)
+			c.Prove(owner, "pod")
 			go func() { _, _ = client.Write(make([]byte, 10*small)) }()
 			done := make(chan time.Time, 1)
 			n = new(int64)
@@ -231,7 +233,7 @@ func TestLargeMessagesTakeTurns(t *testing.T) {
 		}
 		// A message that has arrived makes room.
 		c, client := l.in("192.0.2.1")
-		c.Prove("bank")
+		c.Prove("bank", "pod")
 		go func() { _, _ = client.Write(make([]byte, 3*small)) }()
 		if _, err := io.ReadFull(c, make([]byte, 3*small)); err != nil {
 			t.Fatal(err)
@@ -389,5 +391,135 @@ func TestManySourcesAreForgotten(t *testing.T) {
 	wg.Wait()
 	if n := len(l.sources); n > 10_000 {
 		t.Errorf("%d sources are remembered", n)
+	}
+}
+
+// TestKnownClientsMakeRoomForOthersOfTheirAddress: hundreds of proxies behind one address come back at once. Who was refused comes again a
+// moment later, as proxies do.
+func TestKnownClientsMakeRoomForOthersOfTheirAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, Limits{Unproven: 1024, PerSource: 16, PerKnownSource: 256, Rate: 20, Burst: 128})
+		const count = 600
+		const handshake, pause = 20 * time.Millisecond, 500 * time.Millisecond
+		begin := time.Now()
+		for in := 0; in < count; time.Sleep(pause) {
+			var now []*Conn
+			for range count - in {
+				if c, _ := l.in("192.0.2.1"); c != nil {
+					now = append(now, c)
+				}
+			}
+			time.Sleep(handshake)
+			for _, c := range now {
+				in++
+				c.Prove("bank", fmt.Sprint(in))
+			}
+			if took := time.Since(begin); took > 5*time.Second {
+				t.Fatalf("%d of %d proxies are in after %v", in, count, took)
+			}
+		}
+	})
+}
+
+// TestOneCredentialMakesLittleRoom: a client that comes again and again, with streams that are good, has its source pay for it; and what
+// strangers behind the address of known clients may have is bounded.
+func TestOneCredentialMakesLittleRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, Limits{PerSource: 2, PerKnownSource: 5, Rate: 1, Burst: 4})
+		got := 0
+		for range 100 {
+			c, _ := l.in("192.0.2.1")
+			if c == nil {
+				break
+			}
+			got++
+			c.Prove("bank", "pod")()
+			_ = c.Close()
+		}
+		if want := 4 + 1; got != want {
+			t.Errorf("a client had %d connections at once, want the burst and one more", got)
+		}
+		time.Sleep(time.Minute)
+		for i := range 10 {
+			time.Sleep(time.Second)
+			if c, _ := l.in("192.0.2.1"); c != nil {
+				c.Prove("bank", fmt.Sprint(i))
+			}
+		}
+		time.Sleep(time.Minute)
+		strangers := 0
+		for range 10 {
+			time.Sleep(time.Second)
+			if c, _ := l.in("192.0.2.1"); c != nil {
+				strangers++
+			}
+		}
+		if strangers != 5 {
+			t.Errorf("%d strangers are in behind the address of known clients, want 5", strangers)
+		}
+	})
+}
+
+// TestClientsAreForgotten when they have left for long.
+func TestClientsAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, Limits{PerSource: 1, PerKnownSource: 2})
+		two := func() bool {
+			t.Helper()
+			first, _ := l.in("192.0.2.1")
+			second, _ := l.in("192.0.2.1")
+			for _, c := range []*Conn{first, second} {
+				if c != nil {
+					_ = c.Close()
+				}
+			}
+			return second != nil
+		}
+		known, _ := l.in("192.0.2.1")
+		release := known.Prove("bank", "pod")
+		time.Sleep(time.Hour)
+		if !two() {
+			t.Error("a connected client makes no room")
+		}
+		release()
+		_ = known.Close()
+		time.Sleep(time.Minute)
+		if !two() {
+			t.Error("a client that was there a minute ago makes no room")
+		}
+		time.Sleep(time.Hour)
+		if two() {
+			t.Error("a client that left long ago makes room")
+		}
+	})
+}
+
+func TestRatesAreEachSourcesOwn(t *testing.T) {
+	r := &Rates{PerSecond: 1, Burst: 2}
+	now := time.Unix(0, 0)
+	flood, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	count := func(from netip.Addr) (n int) {
+		for range 10 {
+			if r.Allow(from, now) {
+				n++
+			}
+		}
+		return n
+	}
+	if a, b := count(flood), count(other); a != 2 || b != 2 {
+		t.Errorf("%d and %d are allowed, want 2 of each", a, b)
+	}
+	// Forged addresses take neither memory nor the rate of those that are known.
+	at := netip.MustParseAddr("10.0.0.0")
+	for range 20_000 {
+		at = at.Next()
+		r.Allow(at, now)
+	}
+	if n := len(r.buckets); n > 5000 {
+		t.Errorf("%d sources are remembered", n)
+	}
+	now = now.Add(time.Second)
+	if n := count(flood); n != 1 {
+		t.Errorf("%d are allowed a second later, want one", n)
 	}
 }

@@ -5,16 +5,17 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Limits are the bounds of a listener. A zero number is no bound.
 type Limits struct {
 	// Unproven bounds the connections without a known client, PerSource those of one source.
 	Unproven, PerSource int
-	// Rate bounds how many connections of one source are accepted per second, Burst how many at once.
-	Rate  rate.Limit
+	// PerKnownSource is what PerSource may become for a source with known clients: one more for each.
+	PerKnownSource int
+	// Rate bounds how many connections of one source are accepted per second, Burst how many at once. Those of known clients do not
+	// count in the end.
+	Rate  float64
 	Burst int
 	// Life is how long a connection may be without a known client; 0 for ever.
 	Life time.Duration
@@ -31,12 +32,6 @@ type Listener struct {
 	mu       sync.Mutex
 	unproven int
 	sources  map[netip.Addr]*source
-}
-
-// source is where connections come from.
-type source struct {
-	unproven int
-	rate     *rate.Limiter
 }
 
 // New returns a listener that accepts what l accepts, within limits.
@@ -60,23 +55,18 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// enter counts a connection without a known client; it is false if there are too many. fresh connections count for the rate too.
+// enter counts a connection without a known client; it is false if there are too many. fresh connections count for the rate too, unless
+// they are refused for another reason: those cost next to nothing.
 func (l *Listener) enter(from netip.Addr, fresh bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.sources[from]
-	if s == nil {
-		l.forget()
-		s = &source{}
-		if l.limits.Rate > 0 {
-			s.rate = rate.NewLimiter(l.limits.Rate, l.limits.Burst)
-		}
-		l.sources[from] = s
-	}
-	if fresh && s.rate != nil && !s.rate.Allow() {
+	now := time.Now()
+	s := l.source(from, now)
+	s.forget(now)
+	if over(l.unproven, l.limits.Unproven) || over(s.unproven, s.room(l.limits)) {
 		return false
 	}
-	if over(l.unproven, l.limits.Unproven) || over(s.unproven, l.limits.PerSource) {
+	if fresh && s.bucket != nil && !s.bucket.take(now) {
 		return false
 	}
 	l.unproven++
@@ -86,6 +76,20 @@ func (l *Listener) enter(from netip.Addr, fresh bool) bool {
 
 func over(n, limit int) bool { return limit > 0 && n >= limit }
 
+func (l *Listener) source(from netip.Addr, now time.Time) *source {
+	s := l.sources[from]
+	if s == nil {
+		l.forget(now)
+		s = &source{pruned: now}
+		if l.limits.Rate > 0 {
+			s.bucket = newBucket(l.limits.Rate, l.limits.Burst, now)
+		}
+		l.sources[from] = s
+	}
+	return s
+}
+
+// leave says that a connection without a known client ended, or has one now.
 func (l *Listener) leave(from netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -93,14 +97,28 @@ func (l *Listener) leave(from netip.Addr) {
 	l.sources[from].unproven--
 }
 
+// prove counts a stream of a known client, until the returned function is called.
+func (l *Listener) prove(from netip.Addr, client string) (unprove func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.source(from, now).prove(client, now)
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		now := time.Now()
+		l.source(from, now).unprove(client, now)
+	}
+}
+
 // forget drops the sources that nothing is to be remembered of, when there are many.
-func (l *Listener) forget() {
+func (l *Listener) forget(now time.Time) {
 	const many = 4096
 	if len(l.sources) < many {
 		return
 	}
 	for from, s := range l.sources {
-		if s.unproven == 0 && (s.rate == nil || s.rate.Tokens() >= float64(l.limits.Burst)) {
+		if s.idle(now) {
 			delete(l.sources, from)
 		}
 	}

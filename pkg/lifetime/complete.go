@@ -4,7 +4,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/membership"
 )
 
@@ -43,16 +43,16 @@ func (c Completion) Apply(o meshv1beta2.Object) {
 
 // Incomplete returns the objects that lack system fields which can be told now, as the webhook would have filled them in. What
 // is being deleted stays as it is.
-func Incomplete(o *compile.Objects) []Completion {
-	c := completer{o: o, allMeshes: compile.Of[*meshv1beta2.Mesh](o), allGateways: compile.Of[*meshv1beta2.VirtualGateway](o), meshes: map[types.UID]bool{}, gateways: map[types.UID]bool{}}
-	for m := range compile.All[*meshv1beta2.Mesh](o) {
+func Incomplete(o *input.Objects) []Completion {
+	c := completer{o: o, allMeshes: input.Of[*meshv1beta2.Mesh](o), allGateways: input.Of[*meshv1beta2.VirtualGateway](o), meshes: map[types.UID]bool{}, gateways: map[types.UID]bool{}}
+	for m := range input.All[*meshv1beta2.Mesh](o) {
 		c.meshes[m.UID] = true
 	}
-	for g := range compile.All[*meshv1beta2.VirtualGateway](o) {
+	for g := range input.All[*meshv1beta2.VirtualGateway](o) {
 		c.gateways[g.UID] = true
 	}
 	var out []Completion
-	for obj := range compile.All[meshv1beta2.Object](o) {
+	for obj := range input.All[meshv1beta2.Object](o) {
 		if obj.GetDeletionTimestamp() != nil {
 			continue
 		}
@@ -64,7 +64,7 @@ func Incomplete(o *compile.Objects) []Completion {
 }
 
 type completer struct {
-	o                *compile.Objects
+	o                *input.Objects
 	allMeshes        []*meshv1beta2.Mesh
 	allGateways      []*meshv1beta2.VirtualGateway
 	meshes, gateways map[types.UID]bool

@@ -2,7 +2,7 @@
 // are on their way out and no longer served, which system fields an object stored without a webhook lacks, and which
 // specification of an object was the last one accepted.
 //
-// Everything is a pure function of compile.Objects, except Memory, which remembers between passes what was accepted; the clock,
+// Everything is a pure function of input.Objects, except Memory, which remembers between passes what was accepted; the clock,
 // the API server and the proxies are the caller's business:
 //
 //	Plans      finalizers to add, to release now, to release when no proxy depends on the object, and reasons to wait
@@ -16,5 +16,5 @@
 // everything always comes to its end. Being somebody's backend holds nothing,
 // and nothing in another namespace does: nobody could delete what others refer to, or the namespace that it is in.
 //
-// The package imports api, compile, mesh, membership and Kubernetes' types, no client. Start reading at finalizers.go.
+// The package imports api, input, mesh, membership and Kubernetes' types, no client. Start reading at finalizers.go.
 package lifetime

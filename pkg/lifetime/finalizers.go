@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -50,10 +50,10 @@ func (p Plan) Finalizers(left bool) []string {
 
 // Plans returns what is to be done, in the order of the objects: nothing for those whose finalizers are as they should be and
 // whose deletion does not wait.
-func Plans(o *compile.Objects) []Plan {
+func Plans(o *input.Objects) []Plan {
 	var out []Plan
 	g := newGraph(o)
-	for obj := range compile.All[meshv1beta2.Object](o) {
+	for obj := range input.All[meshv1beta2.Object](o) {
 		var p Plan
 		if obj.GetDeletionTimestamp() == nil {
 			p = planLiving(obj)
@@ -61,7 +61,7 @@ func Plans(o *compile.Objects) []Plan {
 			p = g.planDeleted(obj)
 		}
 		if len(p.Add)+len(p.Release)+len(p.Leave) > 0 || p.Hold != nil {
-			p.Object, p.ID = obj, compile.ID(obj)
+			p.Object, p.ID = obj, input.ID(obj)
 			out = append(out, p)
 		}
 	}
@@ -122,7 +122,7 @@ func (g *graph) hold(obj meshv1beta2.Object) *Hold {
 		}
 		return membersHold("virtualgateway-members", "gateway routes are still attached", g.members[o.UID])
 	}
-	holders := g.holding(compile.ID(obj))
+	holders := g.holding(input.ID(obj))
 	if len(holders) == 0 {
 		return nil
 	}
@@ -130,7 +130,7 @@ func (g *graph) hold(obj meshv1beta2.Object) *Hold {
 	for i, h := range holders {
 		names[i] = h.String()
 	}
-	return &Hold{Recorder: compile.ID(obj).Kind, Reason: ReasonPendingReferences,
+	return &Hold{Recorder: input.ID(obj).Kind, Reason: ReasonPendingReferences,
 		Message: fmt.Sprintf("still in use and served until then by: %s; delete these or point them elsewhere", shorten(names))}
 }
 

@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
@@ -168,13 +168,13 @@ func TestServe(t *testing.T) {
 	t.Parallel()
 	served := func(manifests ...string) []mesh.Object {
 		var out []mesh.Object
-		for o := range compile.All[meshv1beta2.Object](lifetime.Serve(read(t, manifests...))) {
-			out = append(out, compile.ID(o))
+		for o := range input.All[meshv1beta2.Object](lifetime.Serve(read(t, manifests...))) {
+			out = append(out, input.ID(o))
 		}
 		return out
 	}
-	node, router := compile.AppMesh("VirtualNode", "ns", "a"), compile.AppMesh("VirtualRouter", "ns", "r")
-	m := compile.AppMesh("Mesh", "", "m")
+	node, router := input.AppMesh("VirtualNode", "ns", "a"), input.AppMesh("VirtualRouter", "ns", "r")
+	m := input.AppMesh("Mesh", "", "m")
 	for _, c := range []struct {
 		about   string
 		objects []string
@@ -207,9 +207,9 @@ func TestPlannedFinalizers(t *testing.T) {
 }
 
 // read decodes one-line manifests into Objects; namespaces are those that are mentioned, with the label mesh: m.
-func read(t *testing.T, manifests ...string) *compile.Objects {
+func read(t *testing.T, manifests ...string) *input.Objects {
 	t.Helper()
-	o := &compile.Objects{Namespaces: []compile.Namespace{{Name: "ns", Labels: map[string]string{"mesh": "m"}}}}
+	o := &input.Objects{Namespaces: []input.Namespace{{Name: "ns", Labels: map[string]string{"mesh": "m"}}}}
 	for _, m := range manifests {
 		var kind struct{ Kind string }
 		decode(t, m, &kind)
@@ -218,7 +218,7 @@ func read(t *testing.T, manifests ...string) *compile.Objects {
 			t.Fatalf("no such kind: %s", m)
 		}
 		decode(t, m, object)
-		compile.Add(o, object)
+		input.Add(o, object)
 	}
 	return o
 }
@@ -257,8 +257,8 @@ func TestANodeThatLeavesTakesNoNewPods(t *testing.T) {
 		{"a service keeps it", []*meshv1beta2.VirtualService{service}, true, true, false},
 		{"a service keeps it, and the deletion is news", []*meshv1beta2.VirtualService{service}, false, true, false},
 	} {
-		o := &compile.Objects{Config: []compile.Object{mesh, node(c.known)}}
-		compile.Add(o, c.services...)
+		o := &input.Objects{Config: []input.Object{mesh, node(c.known)}}
+		input.Add(o, c.services...)
 		if got := lifetime.Leaving(o, node(c.deleted)); got != c.want {
 			t.Errorf("%s: leaving is %v, want %v", c.what, got, c.want)
 		}

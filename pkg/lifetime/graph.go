@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -31,7 +31,7 @@ type effective struct {
 	namespace, kind, name string
 }
 
-func newGraph(o *compile.Objects) *graph {
+func newGraph(o *input.Objects) *graph {
 	g := &graph{}
 	if !anyDeleted(o) {
 		return g
@@ -39,18 +39,18 @@ func newGraph(o *compile.Objects) *graph {
 	g.objects, g.meshes = map[mesh.Object]meshv1beta2.Object{}, map[types.UID]bool{}
 	g.members, g.named = map[types.UID]map[string]int{}, map[effective]mesh.Object{}
 	g.referrers, g.held = map[mesh.Object][]mesh.Object{}, map[mesh.Object]bool{}
-	for m := range compile.All[*meshv1beta2.Mesh](o) {
+	for m := range input.All[*meshv1beta2.Mesh](o) {
 		g.meshes[m.UID] = true
 	}
-	for obj := range compile.All[meshv1beta2.Object](o) {
-		id := compile.ID(obj)
+	for obj := range input.All[meshv1beta2.Object](o) {
+		id := input.ID(obj)
 		g.objects[id] = obj
 		if field := obj.Common().MeshRef; field != nil && *field != nil && id.Kind != "BackendGroup" {
 			g.count((*field).UID, id.Kind)
 			g.named[effective{(*field).UID, id.Namespace, id.Kind, meshv1beta2.EffectiveName(obj)}] = id
 		}
 	}
-	for r := range compile.All[*meshv1beta2.GatewayRoute](o) {
+	for r := range input.All[*meshv1beta2.GatewayRoute](o) {
 		if ref := r.Spec.VirtualGatewayRef; ref != nil && ref.NamespaceOr(r.Namespace) == r.Namespace {
 			g.count(ref.UID, "GatewayRoute")
 		}
@@ -61,21 +61,21 @@ func newGraph(o *compile.Objects) *graph {
 
 // Leaving is true for a node that is being deleted and that nothing keeps: new pods should not join it any more. o need not have
 // heard of the deletion yet.
-func Leaving(o *compile.Objects, n *meshv1beta2.VirtualNode) bool {
+func Leaving(o *input.Objects, n *meshv1beta2.VirtualNode) bool {
 	if n.DeletionTimestamp == nil {
 		return false
 	}
 	now := o.Replace(func(x meshv1beta2.Object) meshv1beta2.Object {
-		if compile.ID(x) == compile.ID(n) {
+		if input.ID(x) == input.ID(n) {
 			return n
 		}
 		return x
 	})
-	return len(newGraph(now).holding(compile.ID(n))) == 0
+	return len(newGraph(now).holding(input.ID(n))) == 0
 }
 
-func anyDeleted(o *compile.Objects) bool {
-	for obj := range compile.All[meshv1beta2.Object](o) {
+func anyDeleted(o *input.Objects) bool {
+	for obj := range input.All[meshv1beta2.Object](o) {
 		if obj.GetDeletionTimestamp() != nil {
 			return true
 		}
@@ -91,13 +91,13 @@ func (g *graph) count(of types.UID, kind string) {
 }
 
 // connect enters every reference that holds.
-func (g *graph) connect(o *compile.Objects) {
-	for r := range compile.All[*meshv1beta2.GatewayRoute](o) {
+func (g *graph) connect(o *input.Objects) {
+	for r := range input.All[*meshv1beta2.GatewayRoute](o) {
 		for s := range gatewayTargets(&r.Spec) {
 			g.refer(r, "VirtualService", s.VirtualServiceRef, s.VirtualServiceARN)
 		}
 	}
-	for s := range compile.All[*meshv1beta2.VirtualService](o) {
+	for s := range input.All[*meshv1beta2.VirtualService](o) {
 		p := s.Spec.Provider
 		if p == nil {
 			continue
@@ -109,14 +109,14 @@ func (g *graph) connect(o *compile.Objects) {
 			g.refer(s, "VirtualRouter", r.VirtualRouterRef, r.VirtualRouterARN)
 		}
 	}
-	for r := range compile.All[*meshv1beta2.VirtualRouter](o) {
+	for r := range input.All[*meshv1beta2.VirtualRouter](o) {
 		for i := range r.Spec.Routes {
 			g.referTargets(r, &r.Spec.Routes[i].RouteBody)
 		}
 	}
-	for r := range compile.All[*meshv1beta2.Route](o) {
+	for r := range input.All[*meshv1beta2.Route](o) {
 		// A Route is part of its router: without one it leads nowhere, and of one that goes it goes too.
-		if of := g.objects[compile.AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)]; of != nil {
+		if of := g.objects[input.AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)]; of != nil {
 			g.referTargets(of, &r.Spec.RouteBody)
 		}
 	}
@@ -137,7 +137,7 @@ func (g *graph) refer(from meshv1beta2.Object, kind string, ref *meshv1beta2.Ref
 	switch {
 	case ref != nil:
 		key := ref.Resolve(from.GetNamespace())
-		to = compile.AppMesh(kind, key.Namespace, key.Name)
+		to = input.AppMesh(kind, key.Namespace, key.Name)
 	case arn != nil:
 		to = g.named[effective{uid, from.GetNamespace(), kind, (*arn)[strings.LastIndexByte(*arn, '/')+1:]}]
 	}
@@ -148,7 +148,7 @@ func (g *graph) refer(from meshv1beta2.Object, kind string, ref *meshv1beta2.Ref
 	if of := meshUID(obj); uid != "" && of != "" && uid != of {
 		return
 	}
-	if id := compile.ID(from); !slices.Contains(g.referrers[to], id) {
+	if id := input.ID(from); !slices.Contains(g.referrers[to], id) {
 		g.referrers[to] = append(g.referrers[to], id)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -19,17 +19,17 @@ type Memory struct {
 
 // Objects returns the input of the next pass: what is to be served, with the accepted forms of objects that were changed since.
 // o.Accepted are those read from revisions; they count where this replica knows nothing better.
-func (m *Memory) Objects(o *compile.Objects) *compile.Objects {
+func (m *Memory) Objects(o *input.Objects) *input.Objects {
 	out := *Serve(o)
 	stored := make(map[mesh.Object]meshv1beta2.Object, len(o.Accepted))
 	for _, a := range o.Accepted {
-		if had := stored[compile.ID(a)]; had == nil || had.GetGeneration() < a.GetGeneration() {
-			stored[compile.ID(a)] = a
+		if had := stored[input.ID(a)]; had == nil || had.GetGeneration() < a.GetGeneration() {
+			stored[input.ID(a)] = a
 		}
 	}
 	out.Accepted = nil
-	for obj := range compile.All[meshv1beta2.Object](&out) {
-		id := compile.ID(obj)
+	for obj := range input.All[meshv1beta2.Object](&out) {
+		id := input.ID(obj)
 		a := m.accepted[id]
 		if a == nil || a.GetUID() != obj.GetUID() {
 			a = stored[id]
@@ -42,7 +42,7 @@ func (m *Memory) Objects(o *compile.Objects) *compile.Objects {
 }
 
 // Note learns from a pass what was accepted. o is what Objects returned for it.
-func (m *Memory) Note(o *compile.Objects, r *compile.Result) {
+func (m *Memory) Note(o *input.Objects, r *input.Result) {
 	faulty := map[mesh.Object]bool{}
 	for _, p := range r.Problems {
 		if p.Severity != mesh.Adjusted {
@@ -51,11 +51,11 @@ func (m *Memory) Note(o *compile.Objects, r *compile.Result) {
 	}
 	before := make(map[mesh.Object]meshv1beta2.Object, len(o.Accepted))
 	for _, a := range o.Accepted {
-		before[compile.ID(a)] = a
+		before[input.ID(a)] = a
 	}
 	next := make(map[mesh.Object]meshv1beta2.Object, len(m.accepted))
-	for obj := range compile.All[meshv1beta2.Object](o) {
-		id := compile.ID(obj)
+	for obj := range input.All[meshv1beta2.Object](o) {
+		id := input.ID(obj)
 		_, kept := r.Kept[id]
 		had := m.accepted[id]
 		switch {

@@ -13,6 +13,7 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
@@ -77,7 +78,7 @@ func TestMemory(t *testing.T) {
 		t.Run(c.about, func(t *testing.T) {
 			t.Parallel()
 			memory, compiler := lifetime.Memory{}, compile.Compiler{}
-			var last *compile.Result
+			var last *input.Result
 			var stored []meshv1beta2.Object
 			for i, step := range c.steps {
 				if step[0] == "restart" {
@@ -104,7 +105,7 @@ func TestCertificateOfABadUpdate(t *testing.T) {
 	t.Parallel()
 	const encrypted = `{portMapping: {port: 8080, protocol: http}, tls: {mode: STRICT, certificate: {acm: {certificateARN: "arn:x"}}}}`
 	memory, compiler := lifetime.Memory{}, compile.Compiler{}
-	leaves := map[mesh.Object]compile.KeyPair{}
+	leaves := map[mesh.Object]input.KeyPair{}
 	for i, step := range []struct{ node, want string }{
 		{nodeWith("a", 1, listener(8080)), ""},
 		{nodeWith("a", 2, encrypted), "a@1 TLSMaterialUnavailable"},
@@ -119,17 +120,17 @@ func TestCertificateOfABadUpdate(t *testing.T) {
 			t.Errorf("step %d: got %q, want %q", i, got, step.want)
 		}
 		for _, c := range r.Certificates {
-			leaves[c.Object] = compile.KeyPair{Chain: []byte("chain"), Key: []byte("key")}
+			leaves[c.Object] = input.KeyPair{Chain: []byte("chain"), Key: []byte("key")}
 		}
 	}
 }
 
 // keptOf returns what the leader stores, as it is read again.
-func keptOf(t *testing.T, o *compile.Objects, r *compile.Result) []meshv1beta2.Object {
+func keptOf(t *testing.T, o *input.Objects, r *input.Result) []meshv1beta2.Object {
 	t.Helper()
 	var out []meshv1beta2.Object
 	for _, a := range o.Accepted {
-		if r.Kept[compile.ID(a)] == 0 {
+		if r.Kept[input.ID(a)] == 0 {
 			continue
 		}
 		revision, err := lifetime.Revision(a, "system")
@@ -145,7 +146,7 @@ func keptOf(t *testing.T, o *compile.Objects, r *compile.Result) []meshv1beta2.O
 	return out
 }
 
-func outcome(r *compile.Result) string {
+func outcome(r *input.Result) string {
 	var parts []string
 	for id, generation := range r.Kept {
 		parts = append(parts, fmt.Sprintf("%s@%d", id.Name, generation))
@@ -178,7 +179,7 @@ func TestRestartWithoutRevision(t *testing.T) {
 	} {
 		var memory lifetime.Memory
 		var compiler compile.Compiler
-		var r *compile.Result
+		var r *input.Result
 		for _, manifest := range []string{strings.TrimSuffix(router, "}") + status, routerTo(2, "prefix: /", to("c", 1)+", "+to("b", 1))} {
 			o := memory.Objects(read(t, selecting, nodeWith("a", 1, listener(8080)), manifest))
 			r = compiler.Compile(o)
@@ -197,7 +198,7 @@ func TestRevision(t *testing.T) {
 		`{kind: Route, metadata: {name: x, namespace: ns, uid: x, labels: {a: b}}, spec: {virtualRouterRef: {name: r}}}`,
 		`{kind: BackendGroup, metadata: {name: x, namespace: ns, uid: x}, spec: {virtualservices: [{name: s}]}}`,
 	} {
-		for o := range compile.All[meshv1beta2.Object](read(t, manifest)) {
+		for o := range input.All[meshv1beta2.Object](read(t, manifest)) {
 			o.SetGeneration(7)
 			revision, err := lifetime.Revision(o, "system")
 			if err != nil {
@@ -246,7 +247,7 @@ func TestAForgedRevisionIsAsGoodAsNone(t *testing.T) {
 			r.Labels[lifetime.LabelAccepted], r.OwnerReferences[0].Kind = "Mesh", "Mesh"
 		},
 	} {
-		for o := range compile.All[meshv1beta2.Object](read(t, aNode)) {
+		for o := range input.All[meshv1beta2.Object](read(t, aNode)) {
 			o.SetGeneration(7)
 			r, err := lifetime.Revision(o, "system")
 			if err != nil {

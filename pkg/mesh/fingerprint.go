@@ -74,27 +74,40 @@ var encoders = sync.Pool{New: func() any { return &encoder{buf: make([]byte, 0, 
 var (
 	timeType = reflect.TypeFor[time.Time]()
 	hashType = reflect.TypeFor[Hash]()
+
+	backendsType = reflect.TypeFor[*[]Backend]()
+	chainsType   = reflect.TypeFor[*[]Chain]()
 )
 
 func (e *encoder) uint(u uint64) { e.buf = binary.AppendUvarint(e.buf, u) }
 
+func (e *encoder) text(s string) {
+	e.uint(uint64(len(s)))
+	e.buf = append(e.buf, s...)
+}
+
+func (e *encoder) bool(b bool) {
+	if b {
+		e.buf = append(e.buf, 1)
+	} else {
+		e.buf = append(e.buf, 0)
+	}
+}
+
 func (e *encoder) value(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
-		s := v.String()
-		e.uint(uint64(len(s)))
-		e.buf = append(e.buf, s...)
+		e.text(v.String())
 	case reflect.Bool:
-		if v.Bool() {
-			e.buf = append(e.buf, 1)
-		} else {
-			e.buf = append(e.buf, 0)
-		}
+		e.bool(v.Bool())
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		e.buf = binary.AppendVarint(e.buf, v.Int())
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		e.uint(v.Uint())
 	case reflect.Slice, reflect.Array:
+		if v.CanAddr() && e.list(v.Addr()) {
+			return
+		}
 		e.uint(uint64(v.Len()))
 		for i := range v.Len() {
 			e.value(v.Index(i))
@@ -106,6 +119,45 @@ func (e *encoder) value(v reflect.Value) {
 	default:
 		panic("mesh: cannot fingerprint a " + v.Kind().String())
 	}
+}
+
+// list writes the two lists that most of a large mesh consists of, as the general way would. It is false for all others.
+func (e *encoder) list(list reflect.Value) bool {
+	switch list.Type() {
+	case backendsType:
+		list := *list.Interface().(*[]Backend)
+		e.uint(uint64(len(list)))
+		for i := range list {
+			e.service(list[i].Service)
+		}
+	case chainsType:
+		list := *list.Interface().(*[]Chain)
+		e.uint(uint64(len(list)))
+		for i := range list {
+			c := &list[i]
+			e.text(c.Name)
+			for _, texts := range [][]string{c.Addresses, c.ServerNames} {
+				e.uint(uint64(len(texts)))
+				for _, t := range texts {
+					e.text(t)
+				}
+			}
+			e.bool(c.Inspected)
+			e.buf = binary.AppendVarint(e.buf, int64(c.Opening))
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+func (e *encoder) service(s *Service) {
+	if s == nil || s.Fingerprint == (Hash{}) {
+		e.pointer(reflect.ValueOf(s))
+		return
+	}
+	e.buf = append(e.buf, 1)
+	e.buf = append(e.buf, s.Fingerprint[:]...)
 }
 
 func (e *encoder) pointer(v reflect.Value) {

@@ -193,3 +193,28 @@ func TestAnswersAreSmall(t *testing.T) {
 		}
 	}
 }
+
+// TestAPanicCostsOneQuestion answers that the server failed.
+func TestAPanicCostsOneQuestion(t *testing.T) {
+	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections, err := net.Listen("tcp", packets.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended, told := make(chan error, 1), make(chan any, 2)
+	s := &nameserver.Server{Table: func() *nameserver.Table { panic("fault") }, Panicked: func(reason any, _ []byte) { told <- reason }}
+	go func() { ended <- s.Serve(ctx, packets, connections) }()
+	for _, network := range []string{"udp", "tcp"} {
+		if m := ask(t, network, packets.LocalAddr().String(), "color."+zone, dns.TypeA); m.Rcode != dns.RcodeServerFailure || <-told != "fault" {
+			t.Errorf("%s: %v", network, m)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

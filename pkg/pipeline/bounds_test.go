@@ -14,15 +14,15 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/xds"
 )
 
 // crowd is a small fleet of namespace ns, which must be served whatever the objects of namespace evil are.
-func crowd() *compile.Objects {
+func crowd() *input.Objects {
 	o := fleet(20, 2, 5)
-	o.Namespaces = append(o.Namespaces, compile.Namespace{Name: "evil"})
+	o.Namespaces = append(o.Namespaces, input.Namespace{Name: "evil"})
 	o.Settings.BackendGroups = true
 	return o
 }
@@ -34,39 +34,39 @@ func evil(name string) metav1.ObjectMeta {
 var meshRef = &meshv1beta2.MeshReference{Name: "m", UID: "m"}
 
 // evilService adds a node of the given pods' label with a service.
-func evilService(o *compile.Objects, name string, labels map[string]string) *meshv1beta2.VirtualNode {
+func evilService(o *input.Objects, name string, labels map[string]string) *meshv1beta2.VirtualNode {
 	n := &meshv1beta2.VirtualNode{ObjectMeta: evil(name)}
 	n.Spec.MeshRef = meshRef
 	n.Spec.PodSelector = &metav1.LabelSelector{MatchLabels: labels}
 	n.Spec.Listeners = []meshv1beta2.Listener{{PortMapping: meshv1beta2.PortMapping{Port: 8080, Protocol: "http"}}}
 	n.Spec.ServiceDiscovery = &meshv1beta2.ServiceDiscovery{DNS: &meshv1beta2.DNSServiceDiscovery{Hostname: name + ".evil.svc.cluster.local"}}
-	compile.Add(o, n)
+	input.Add(o, n)
 	s := &meshv1beta2.VirtualService{ObjectMeta: evil(name)}
 	s.Spec.MeshRef = meshRef
 	s.Spec.Provider = &meshv1beta2.VirtualServiceProvider{VirtualNode: &meshv1beta2.VirtualNodeServiceProvider{VirtualNodeRef: &meshv1beta2.Reference{Name: name}}}
-	compile.Add(o, s)
+	input.Add(o, s)
 	return n
 }
 
-func evilPod(o *compile.Objects, i int, node string, labels map[string]string) {
+func evilPod(o *input.Objects, i int, node string, labels map[string]string) {
 	id := fmt.Sprintf("evil-%d", i)
-	o.Pods = append(o.Pods, &compile.Pod{
+	o.Pods = append(o.Pods, &input.Pod{
 		UID: id, Namespace: "evil", Name: id, Labels: labels, IPs: []string{fmt.Sprintf("10.200.%d.%d", i/250, i%250)},
 		Ready: true, Running: true, Node: "mesh/m/virtualNode/" + node + "_evil",
 	})
 }
 
 // gatewayRoutes is one gateway with n routes, every second of them with a host of its own; keep says whether requests keep their host.
-func gatewayRoutes(n, services int, keep bool) *compile.Objects {
+func gatewayRoutes(n, services int, keep bool) *input.Objects {
 	o := crowd()
 	g := &meshv1beta2.VirtualGateway{ObjectMeta: evil("gw")}
 	g.Spec.MeshRef, g.Spec.NamespaceSelector, g.Spec.PodSelector = meshRef, &metav1.LabelSelector{}, &metav1.LabelSelector{}
 	g.Spec.Listeners = []meshv1beta2.VirtualGatewayListener{{PortMapping: meshv1beta2.VirtualGatewayPortMapping{Port: 8088, Protocol: "http"}}}
-	compile.Add(o, g)
+	input.Add(o, g)
 	for i := range services {
 		evilService(o, fmt.Sprintf("s%d", i), map[string]string{"app": "none"})
 	}
-	o.Pods = append(o.Pods, &compile.Pod{
+	o.Pods = append(o.Pods, &input.Pod{
 		UID: "gw", Namespace: "evil", Name: "gw", IPs: []string{"10.201.0.1"}, Ready: true, Running: true, Node: "mesh/m/virtualGateway/gw_evil",
 	})
 	for i := range n {
@@ -84,13 +84,13 @@ func gatewayRoutes(n, services int, keep bool) *compile.Objects {
 			h.Action.Rewrite = &meshv1beta2.HTTPGatewayRouteRewrite{Hostname: &meshv1beta2.GatewayRouteHostnameRewrite{DefaultTargetHostname: &off}}
 		}
 		r.Spec.HTTPRoute = h
-		compile.Add(o, r)
+		input.Add(o, r)
 	}
 	return o
 }
 
 // overlap is n nodes that all select the same pods.
-func overlap(nodes, pods int) *compile.Objects {
+func overlap(nodes, pods int) *input.Objects {
 	o := crowd()
 	for i := range nodes {
 		evilService(o, fmt.Sprintf("s%d", i), map[string]string{"app": "all"})
@@ -99,13 +99,13 @@ func overlap(nodes, pods int) *compile.Objects {
 		evilPod(o, i, "gone", map[string]string{"app": "all"})
 	}
 	// Whoever calls them all gets the endpoints of all.
-	all := compile.Of[*meshv1beta2.VirtualNode](o)
+	all := input.Of[*meshv1beta2.VirtualNode](o)
 	all[len(all)-nodes].Spec.BackendGroups = []meshv1beta2.Reference{{Name: "*"}}
 	return o
 }
 
 // everyService is nodes that each may call all services of their namespace, and differ by one backend so that nothing is shared.
-func everyService(services, nodes int) *compile.Objects {
+func everyService(services, nodes int) *input.Objects {
 	o := crowd()
 	for i := range services {
 		n := evilService(o, fmt.Sprintf("s%d", i), map[string]string{"app": fmt.Sprint(i)})
@@ -119,9 +119,9 @@ func everyService(services, nodes int) *compile.Objects {
 }
 
 // cloudMap is overlap with nodes that all stand for one Cloud Map service.
-func cloudMap(nodes, pods int) *compile.Objects {
+func cloudMap(nodes, pods int) *input.Objects {
 	o := overlap(nodes, pods)
-	for n := range compile.All[*meshv1beta2.VirtualNode](o) {
+	for n := range input.All[*meshv1beta2.VirtualNode](o) {
 		if n.Namespace == "evil" {
 			n.Spec.ServiceDiscovery = &meshv1beta2.ServiceDiscovery{AWSCloudMap: &meshv1beta2.AWSCloudMapServiceDiscovery{ServiceName: "s", NamespaceName: "c"}}
 		}
@@ -134,14 +134,14 @@ func ptr[T any](v T) *T { return &v }
 // many are the worlds that a tenant may make of objects that are cheap to write.
 var many = []struct {
 	what string
-	make func() *compile.Objects
+	make func() *input.Objects
 }{
-	{"2000 gateway routes", func() *compile.Objects { return gatewayRoutes(2000, 50, false) }},
-	{"2000 gateway routes that keep the host, 1000 services", func() *compile.Objects { return gatewayRoutes(2000, 1000, true) }},
-	{"1000 pods x 1000 nodes", func() *compile.Objects { return overlap(1000, 1000) }},
-	{"1000 pods x 1000 Cloud Map nodes", func() *compile.Objects { return cloudMap(1000, 1000) }},
-	{"group of 500 services x 1 node", func() *compile.Objects { return everyService(500, 1) }},
-	{"group of 500 services x 500 nodes", func() *compile.Objects { return everyService(500, 500) }},
+	{"2000 gateway routes", func() *input.Objects { return gatewayRoutes(2000, 50, false) }},
+	{"2000 gateway routes that keep the host, 1000 services", func() *input.Objects { return gatewayRoutes(2000, 1000, true) }},
+	{"1000 pods x 1000 nodes", func() *input.Objects { return overlap(1000, 1000) }},
+	{"1000 pods x 1000 Cloud Map nodes", func() *input.Objects { return cloudMap(1000, 1000) }},
+	{"group of 500 services x 1 node", func() *input.Objects { return everyService(500, 1) }},
+	{"group of 500 services x 500 nodes", func() *input.Objects { return everyService(500, 500) }},
 }
 
 // BenchmarkBounds measures a whole pass after one router of the neighbours was edited, and what the process holds. The first pass, in
@@ -215,9 +215,9 @@ func tooLarge(s *pipeline.Snapshot, kind string) int {
 func TestWhatOneTenantMayCost(t *testing.T) {
 	t.Parallel()
 	want := pipeline.New(nil, time.Now).Step(crowd())
-	longRoutes := func(n int) *compile.Objects {
+	longRoutes := func(n int) *input.Objects {
 		o := gatewayRoutes(n, 50, false)
-		for r := range compile.All[*meshv1beta2.GatewayRoute](o) {
+		for r := range input.All[*meshv1beta2.GatewayRoute](o) {
 			for i := range 10 {
 				r.Spec.HTTPRoute.Match.Headers = append(r.Spec.HTTPRoute.Match.Headers, meshv1beta2.HeaderMatch{
 					Name: fmt.Sprintf("x-%d", i), Match: &meshv1beta2.ValueMatch{Exact: ptr(strings.Repeat("v", 255))},
@@ -226,25 +226,25 @@ func TestWhatOneTenantMayCost(t *testing.T) {
 		}
 		return o
 	}
-	longRouter := func(routes int) *compile.Objects {
+	longRouter := func(routes int) *input.Objects {
 		o := gatewayRoutes(2, 2, false)
 		r := &meshv1beta2.VirtualRouter{ObjectMeta: evil("big")}
 		r.Spec.MeshRef = meshRef
 		r.Spec.Listeners = []meshv1beta2.VirtualRouterListener{{PortMapping: meshv1beta2.PortMapping{Port: 8080, Protocol: "http"}}}
-		compile.Add(o, r)
-		all := compile.Of[*meshv1beta2.VirtualService](o)
+		input.Add(o, r)
+		all := input.Of[*meshv1beta2.VirtualService](o)
 		all[len(all)-1].Spec.Provider = &meshv1beta2.VirtualServiceProvider{VirtualRouter: &meshv1beta2.VirtualRouterServiceProvider{VirtualRouterRef: &meshv1beta2.Reference{Name: "big"}}}
 		for i := range routes {
 			route := &meshv1beta2.Route{ObjectMeta: evil(fmt.Sprintf("route%d", i))}
 			route.Spec.VirtualRouterRef.Name, route.Spec.RouteBody = "big", weight("s0", 1)
 			route.Spec.HTTPRoute.Match.Prefix = ptr(fmt.Sprintf("/%d/", i))
-			compile.Add(o, route)
+			input.Add(o, route)
 		}
 		return o
 	}
 	for _, c := range []struct {
 		what string
-		in   *compile.Objects
+		in   *input.Objects
 		// told are the objects over a bound, by kind; most is the size of the largest set.
 		kind  string
 		told  [2]int

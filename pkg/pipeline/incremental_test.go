@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
@@ -64,7 +64,7 @@ func revisions(t *testing.T, s *pipeline.Snapshot) []meshv1beta2.Object {
 	t.Helper()
 	var out []meshv1beta2.Object
 	for _, a := range s.Objects.Accepted {
-		id := compile.ID(a)
+		id := input.ID(a)
 		if s.Result.Kept[id] == 0 {
 			continue
 		}
@@ -106,13 +106,13 @@ type world struct {
 	services map[string]*meshv1beta2.VirtualService
 	routers  map[string]*meshv1beta2.VirtualRouter
 	routes   map[string]*meshv1beta2.Route
-	pods     map[string]*compile.Pod
-	kube     map[string]*compile.Service
-	slices   map[string]*compile.Slice
+	pods     map[string]*input.Pod
+	kube     map[string]*input.Service
+	slices   map[string]*input.Slice
 	gateways map[string]*meshv1beta2.VirtualGateway
 	entries  map[string]*meshv1beta2.GatewayRoute
 	groups   map[string]*meshv1beta2.BackendGroup
-	issued   compile.Certificates
+	issued   input.Certificates
 }
 
 const names = 12
@@ -121,7 +121,7 @@ func newWorld(r *rand.Rand) *world {
 	w := &world{
 		r: r, nodes: map[string]*meshv1beta2.VirtualNode{}, services: map[string]*meshv1beta2.VirtualService{},
 		routers: map[string]*meshv1beta2.VirtualRouter{}, routes: map[string]*meshv1beta2.Route{},
-		pods: map[string]*compile.Pod{}, kube: map[string]*compile.Service{}, slices: map[string]*compile.Slice{},
+		pods: map[string]*input.Pod{}, kube: map[string]*input.Service{}, slices: map[string]*input.Slice{},
 		gateways: map[string]*meshv1beta2.VirtualGateway{}, entries: map[string]*meshv1beta2.GatewayRoute{},
 		groups: map[string]*meshv1beta2.BackendGroup{},
 	}
@@ -325,16 +325,16 @@ func (w *world) group(name string) *meshv1beta2.BackendGroup {
 // rotate changes what the mesh's authority issued and what names are mapped to.
 func (w *world) rotate() {
 	w.clock++
-	pair := func(of string) compile.KeyPair {
+	pair := func(of string) input.KeyPair {
 		text := []byte(fmt.Sprintf("%s %d", of, w.clock))
-		return compile.KeyPair{Chain: text, Key: text, Trust: text}
+		return input.KeyPair{Chain: text, Key: text, Trust: text}
 	}
-	next := compile.Certificates{Root: []byte("root"), Leaves: map[mesh.Object]compile.KeyPair{}, Mapped: map[compile.Mapping][]compile.MappedSecret{}}
+	next := input.Certificates{Root: []byte("root"), Leaves: map[mesh.Object]input.KeyPair{}, Mapped: map[input.Mapping][]input.MappedSecret{}}
 	for range 6 {
 		name := w.pick()
-		next.Leaves[compile.AppMesh("VirtualNode", "ns", name)] = pair(name)
-		next.Mapped[compile.Mapping{Mesh: "m", Name: "arn:" + w.pick()}] = []compile.MappedSecret{{Secret: "one", KeyPair: pair("withheld")}, {Secret: "two", Namespaces: []string{"ns"}, KeyPair: pair("mapped")}}
-		next.Mapped[compile.Mapping{Mesh: "m", Name: w.pick()}] = []compile.MappedSecret{{Secret: "none", Namespaces: []string{"*"}}}
+		next.Leaves[input.AppMesh("VirtualNode", "ns", name)] = pair(name)
+		next.Mapped[input.Mapping{Mesh: "m", Name: "arn:" + w.pick()}] = []input.MappedSecret{{Secret: "one", KeyPair: pair("withheld")}, {Secret: "two", Namespaces: []string{"ns"}, KeyPair: pair("mapped")}}
+		next.Mapped[input.Mapping{Mesh: "m", Name: w.pick()}] = []input.MappedSecret{{Secret: "none", Namespaces: []string{"*"}}}
 	}
 	w.issued = next
 }
@@ -393,9 +393,9 @@ func (w *world) route(name string) *meshv1beta2.Route {
 	return r
 }
 
-func (w *world) pod(name string) *compile.Pod {
+func (w *world) pod(name string) *input.Pod {
 	app := w.pick()
-	p := &compile.Pod{
+	p := &input.Pod{
 		UID: name, Namespace: "ns", Name: name, Labels: map[string]string{"app": app},
 		IPs: []string{fmt.Sprintf("10.0.0.%d", w.r.IntN(250))}, Ready: w.r.IntN(3) > 0, Running: true, Terminating: w.r.IntN(8) == 0,
 	}
@@ -410,17 +410,17 @@ func (w *world) pod(name string) *compile.Pod {
 	return p
 }
 
-func (w *world) kubeService(name string) *compile.Service {
-	return &compile.Service{
+func (w *world) kubeService(name string) *input.Service {
+	return &input.Service{
 		Namespace: "ns", Name: name, ClusterIPs: []string{fmt.Sprintf("10.1.0.%d", w.r.IntN(250))},
-		Ports: []compile.ServicePort{{Name: "p", Port: 8080, Target: uint32(8080 + w.r.IntN(3))}},
+		Ports: []input.ServicePort{{Name: "p", Port: 8080, Target: uint32(8080 + w.r.IntN(3))}},
 	}
 }
 
-func (w *world) slice(name string) *compile.Slice {
-	s := &compile.Slice{Namespace: "ns", Service: name, Ports: map[string]uint32{"p": 9000}}
+func (w *world) slice(name string) *input.Slice {
+	s := &input.Slice{Namespace: "ns", Service: name, Ports: map[string]uint32{"p": 9000}}
 	for i := range w.r.IntN(4) {
-		s.Endpoints = append(s.Endpoints, compile.SliceEndpoint{Address: fmt.Sprintf("10.2.0.%d", i), Ready: w.r.IntN(3) > 0})
+		s.Endpoints = append(s.Endpoints, input.SliceEndpoint{Address: fmt.Sprintf("10.2.0.%d", i), Ready: w.r.IntN(3) > 0})
 	}
 	return s
 }
@@ -433,22 +433,22 @@ func values[V any](m map[string]V) []V {
 	return out
 }
 
-func (w *world) objects() *compile.Objects {
-	o := &compile.Objects{
-		Config: []compile.Object{w.mesh}, Namespaces: []compile.Namespace{{Name: "ns"}}, Pods: values(w.pods), Services: values(w.kube),
-		Slices: values(w.slices), Certificates: w.issued, Settings: compile.Settings{EgressExempt: []string{"*.amazonaws.com"}, BackendGroups: true},
+func (w *world) objects() *input.Objects {
+	o := &input.Objects{
+		Config: []input.Object{w.mesh}, Namespaces: []input.Namespace{{Name: "ns"}}, Pods: values(w.pods), Services: values(w.kube),
+		Slices: values(w.slices), Certificates: w.issued, Settings: input.Settings{EgressExempt: []string{"*.amazonaws.com"}, BackendGroups: true},
 	}
-	compile.Add(o, values(w.nodes)...)
-	compile.Add(o, values(w.services)...)
-	compile.Add(o, values(w.routers)...)
-	compile.Add(o, values(w.routes)...)
-	compile.Add(o, values(w.gateways)...)
-	compile.Add(o, values(w.entries)...)
-	compile.Add(o, values(w.groups)...)
+	input.Add(o, values(w.nodes)...)
+	input.Add(o, values(w.services)...)
+	input.Add(o, values(w.routers)...)
+	input.Add(o, values(w.routes)...)
+	input.Add(o, values(w.gateways)...)
+	input.Add(o, values(w.entries)...)
+	input.Add(o, values(w.groups)...)
 	return o
 }
 
-func (w *world) shuffled() *compile.Objects {
+func (w *world) shuffled() *input.Objects {
 	o := w.objects()
 	w.r.Shuffle(len(o.Config), func(i, j int) { o.Config[i], o.Config[j] = o.Config[j], o.Config[i] })
 	w.r.Shuffle(len(o.Pods), func(i, j int) { o.Pods[i], o.Pods[j] = o.Pods[j], o.Pods[i] })

@@ -10,6 +10,7 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/translate"
 	"github.com/aftermesh/aftermesh/pkg/xds"
@@ -24,8 +25,8 @@ type Publisher interface {
 type Snapshot struct {
 	// Seq counts passes from 1.
 	Seq     uint64
-	Objects *compile.Objects
-	Result  *compile.Result
+	Objects *input.Objects
+	Result  *input.Result
 	// Sets by group id.
 	Sets map[string]*xds.Set
 	// Faults are parts of sets that translation had to leave out; the problems of the Result tell of them too.
@@ -82,7 +83,7 @@ func New(p Publisher, now func() time.Time) *Pipeline {
 func (p *Pipeline) Last() *Snapshot { return p.last.Load() }
 
 // Step runs one pass over the objects: compile, translate, publish. A group that cannot be translated keeps its last set.
-func (p *Pipeline) Step(o *compile.Objects) *Snapshot {
+func (p *Pipeline) Step(o *input.Objects) *Snapshot {
 	prev := p.last.Load()
 	s := &Snapshot{Seq: 1, Objects: o}
 	if prev != nil {
@@ -112,7 +113,7 @@ func (p *Pipeline) Step(o *compile.Objects) *Snapshot {
 
 // Try runs one pass like Step and survives a panic in it: then everything goes on with the snapshot before, which is returned (nil if there
 // was none), and what the pipeline remembered of earlier passes is forgotten, because it may be inconsistent.
-func (p *Pipeline) Try(o *compile.Objects) (s *Snapshot, err error) {
+func (p *Pipeline) Try(o *input.Objects) (s *Snapshot, err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			p.compiler, p.translator = compile.Compiler{}, translate.Translator{}
@@ -123,7 +124,7 @@ func (p *Pipeline) Try(o *compile.Objects) (s *Snapshot, err error) {
 }
 
 // withFaults adds what translation had to leave out to the problems.
-func withFaults(r *compile.Result, faults []translate.Fault) *compile.Result {
+func withFaults(r *input.Result, faults []translate.Fault) *input.Result {
 	if len(faults) == 0 {
 		return r
 	}
@@ -174,8 +175,8 @@ func introduce(s, prev *Snapshot) map[mesh.Object]version {
 		size = len(prev.introduced)
 	}
 	out := make(map[mesh.Object]version, size)
-	for o := range compile.All[meshv1beta2.Object](s.Objects) {
-		id := compile.ID(o)
+	for o := range input.All[meshv1beta2.Object](s.Objects) {
+		id := input.ID(o)
 		v := version{uid: string(o.GetUID()), generation: o.GetGeneration(), seq: s.Seq}
 		if prev != nil {
 			if had, ok := prev.introduced[id]; ok && had.uid == v.uid && had.generation == v.generation {

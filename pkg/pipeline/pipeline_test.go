@@ -4,12 +4,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
 
 // turn replaces the only router's weight, as one more generation, and runs a pass.
-func turn(p *pipeline.Pipeline, o *compile.Objects, target string) *pipeline.Snapshot {
+func turn(p *pipeline.Pipeline, o *input.Objects, target string) *pipeline.Snapshot {
 	editFirstRouter(o, target, 1)
 	return p.Step(o)
 }
@@ -21,7 +21,7 @@ func TestAcknowledgedMeansTheContentOfThisPass(t *testing.T) {
 	const group = "mesh/m/virtualNode/n2_ns" // calls n0 and n1
 	first := p.Step(o)
 	a := first.Sets[group].Version
-	router := compile.AppMesh("VirtualRouter", "ns", "n0")
+	router := input.AppMesh("VirtualRouter", "ns", "n0")
 	if p.AckedThrough(group, a, a) < first.Introduced(router) {
 		t.Error("a proxy that runs everything does not count")
 	}
@@ -58,7 +58,7 @@ func TestAGenerationThatChangesNoByteIsAcknowledgedAtOnce(t *testing.T) {
 	if s.Changed != 0 {
 		t.Fatalf("%d groups changed", s.Changed)
 	}
-	router := compile.AppMesh("VirtualRouter", "ns", "n0")
+	router := input.AppMesh("VirtualRouter", "ns", "n0")
 	if s.Introduced(router) != s.Seq || p.AckedThrough(group, a, a) < s.Seq {
 		t.Error("a proxy that runs the same content does not count for the new generation")
 	}

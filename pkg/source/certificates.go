@@ -7,7 +7,7 @@ import (
 
 	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	"github.com/aftermesh/aftermesh/pkg/ca"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -31,11 +31,11 @@ func SlimSecret(obj any) (any, error) {
 }
 
 // certificates puts together what is known of certificates. A name that is mapped to a Secret which is not there maps to nothing.
-func (s *Cluster) certificates() compile.Certificates {
-	out := compile.Certificates{Leaves: map[mesh.Object]compile.KeyPair{}, Mapped: map[compile.Mapping][]compile.MappedSecret{}}
-	byName := map[string]compile.KeyPair{}
+func (s *Cluster) certificates() input.Certificates {
+	out := input.Certificates{Leaves: map[mesh.Object]input.KeyPair{}, Mapped: map[input.Mapping][]input.MappedSecret{}}
+	byName := map[string]input.KeyPair{}
 	for _, x := range s.secrets.all() {
-		k := compile.KeyPair{Chain: x.Data[corev1.TLSCertKey], Key: x.Data[corev1.TLSPrivateKeyKey], Trust: x.Data["ca.crt"]}
+		k := input.KeyPair{Chain: x.Data[corev1.TLSCertKey], Key: x.Data[corev1.TLSPrivateKeyKey], Trust: x.Data["ca.crt"]}
 		if x.Name == ca.SecretName {
 			out.Root = bytes.Join([][]byte{x.Data["ca.crt"], x.Data["previous.crt"]}, nil)
 			continue
@@ -50,8 +50,8 @@ func (s *Cluster) certificates() compile.Certificates {
 		for _, c := range m.Spec.Certificates {
 			for _, name := range []*string{c.ARN, c.SDSName} {
 				if name != nil {
-					key := compile.Mapping{Mesh: m.Name, Name: *name}
-					out.Mapped[key] = append(out.Mapped[key], compile.MappedSecret{Secret: c.SecretName, Namespaces: c.Namespaces, KeyPair: byName[c.SecretName]})
+					key := input.Mapping{Mesh: m.Name, Name: *name}
+					out.Mapped[key] = append(out.Mapped[key], input.MappedSecret{Secret: c.SecretName, Namespaces: c.Namespaces, KeyPair: byName[c.SecretName]})
 				}
 			}
 		}
@@ -60,11 +60,11 @@ func (s *Cluster) certificates() compile.Certificates {
 }
 
 // Leaves are the certificates of workloads that are stored.
-func (s *Cluster) Leaves() map[mesh.Object]compile.KeyPair { return s.certificates().Leaves }
+func (s *Cluster) Leaves() map[mesh.Object]input.KeyPair { return s.certificates().Leaves }
 
 // Settings are all MeshSettings. They must not be modified.
 func (s *Cluster) Settings() []*meshv1alpha1.MeshSettings {
-	return compile.Of[*meshv1alpha1.MeshSettings](s.configured())
+	return input.Of[*meshv1alpha1.MeshSettings](s.configured())
 }
 
 // LeafSecrets are the names of all Secrets that are marked as certificates of workloads, also of those that belong to nobody.

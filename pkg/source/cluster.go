@@ -18,7 +18,7 @@ import (
 
 	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/lifetime"
 )
 
@@ -27,19 +27,19 @@ type Cluster struct {
 	// Gone, if set before the cache starts, is called with the UID of each pod that has left.
 	Gone func(uid string)
 
-	settings compile.Settings
+	settings input.Settings
 	changed  chan struct{}
 	status   chan struct{}
 	synced   []toolscache.InformerSynced
 	ready    atomic.Bool
 
 	// config holds the objects of our kinds, by kind and key.
-	config     table[compile.Object]
-	namespaces table[compile.Namespace]
+	config     table[input.Object]
+	namespaces table[input.Namespace]
 	pods       table[podRow]
 	podsByUID  table[podRow]
-	services   table[*compile.Service]
-	slices     table[*compile.Slice]
+	services   table[*input.Service]
+	slices     table[*input.Slice]
 	zones      table[string]
 	revisions  table[lifetime.Stored]
 	secrets    table[*corev1.Secret]
@@ -49,14 +49,14 @@ type Cluster struct {
 
 // NewCluster registers the informers it needs with c. It reports changes after Wait has returned. The given namespace is that of the
 // operator.
-func NewCluster(ctx context.Context, c cache.Cache, settings compile.Settings, namespace string) (*Cluster, error) {
+func NewCluster(ctx context.Context, c cache.Cache, settings input.Settings, namespace string) (*Cluster, error) {
 	s := &Cluster{settings: settings, changed: make(chan struct{}, 1), status: make(chan struct{}, 1), versions: map[string]func() string{}}
 	s.grace.changed = s.signal
 	nodes := &metav1.PartialObjectMetadata{}
 	nodes.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
 	watches := []watched{
-		converted(&corev1.Namespace{}, &s.namespaces, func(n *corev1.Namespace) compile.Namespace {
-			return compile.Namespace{Name: n.Name, Labels: n.Labels}
+		converted(&corev1.Namespace{}, &s.namespaces, func(n *corev1.Namespace) input.Namespace {
+			return input.Namespace{Name: n.Name, Labels: n.Labels}
 		}),
 		converted(&corev1.Service{}, &s.services, convertService),
 		converted(&discoveryv1.EndpointSlice{}, &s.slices, convertSlice),
@@ -157,7 +157,7 @@ func (s *Cluster) setPod(key string, obj any) bool {
 	case ok && old.UID != row.UID:
 		s.forget(old.UID)
 	case ok && !maps.Equal(old.Labels, row.Labels):
-		s.grace.labelsEdited(old.Pod, row.Pod, compile.Of[*meshv1beta2.VirtualNode](s.configured()))
+		s.grace.labelsEdited(old.Pod, row.Pod, input.Of[*meshv1beta2.VirtualNode](s.configured()))
 	}
 	old, known := s.pods.get(key)
 	if known && reflect.DeepEqual(old.Pod, row.Pod) {
@@ -169,8 +169,8 @@ func (s *Cluster) setPod(key string, obj any) bool {
 }
 
 // Silent returns the injected pods whose proxy was started before a time and is not among those that are heard of, which are given by UID.
-func (s *Cluster) Silent(before time.Time, heard map[string]bool) []*compile.Pod {
-	var out []*compile.Pod
+func (s *Cluster) Silent(before time.Time, heard map[string]bool) []*input.Pod {
+	var out []*input.Pod
 	for _, p := range s.pods.all() {
 		if p.Node != "" && !p.Terminating && !p.proxySince.IsZero() && p.proxySince.Before(before) && !heard[p.UID] {
 			out = append(out, p.Pod)
@@ -274,14 +274,14 @@ func (s *Cluster) Seen() map[string]string {
 }
 
 // configured are the objects of our kinds alone.
-func (s *Cluster) configured() *compile.Objects { return &compile.Objects{Config: s.config.all()} }
+func (s *Cluster) configured() *input.Objects { return &input.Objects{Config: s.config.all()} }
 
 // Objects returns what is known now. Its slices are shared with later calls and must not be modified.
-func (s *Cluster) Objects() *compile.Objects {
+func (s *Cluster) Objects() *input.Objects {
 	pods := s.pods.all()
-	o := &compile.Objects{
+	o := &input.Objects{
 		Config: s.config.all(), Namespaces: s.namespaces.all(), Services: s.services.all(), Slices: s.slices.all(),
-		Pods: make([]*compile.Pod, len(pods)), Settings: s.settings, Accepted: s.accepted(), Grace: s.grace.list(), Certificates: s.certificates(),
+		Pods: make([]*input.Pod, len(pods)), Settings: s.settings, Accepted: s.accepted(), Grace: s.grace.list(), Certificates: s.certificates(),
 	}
 	for i, p := range pods {
 		o.Pods[i] = p.Pod

@@ -9,13 +9,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
 	"github.com/aftermesh/aftermesh/pkg/inject"
+	"github.com/aftermesh/aftermesh/pkg/input"
 )
 
 // podRow is what is kept of a pod; the service account is for the authentication of its proxy.
 type podRow struct {
-	*compile.Pod
+	*input.Pod
 	ServiceAccount, NodeName string
 	// proxySince is when the container of its proxy was started; zero while it does not run.
 	proxySince time.Time
@@ -23,7 +23,7 @@ type podRow struct {
 
 // convertPod returns the row of a pod that has, or may get, an address. Pods of the host network and finished ones take no part.
 func convertPod(p *corev1.Pod) podRow {
-	out := &compile.Pod{
+	out := &input.Pod{
 		UID: string(p.UID), Namespace: p.Namespace, Name: p.Name, Labels: p.Labels,
 		Terminating: p.DeletionTimestamp != nil,
 		Running:     p.Status.Phase == corev1.PodRunning,
@@ -73,8 +73,8 @@ func proxySince(p *corev1.Pod) time.Time {
 }
 
 // convertService keeps the TCP ports of a Service.
-func convertService(s *corev1.Service) *compile.Service {
-	out := &compile.Service{Namespace: s.Namespace, Name: s.Name}
+func convertService(s *corev1.Service) *input.Service {
+	out := &input.Service{Namespace: s.Namespace, Name: s.Name}
 	if s.Spec.Type == corev1.ServiceTypeExternalName {
 		out.ExternalName = s.Spec.ExternalName
 		return out
@@ -88,7 +88,7 @@ func convertService(s *corev1.Service) *compile.Service {
 		if p.Protocol != corev1.ProtocolTCP && p.Protocol != "" {
 			continue
 		}
-		port := compile.ServicePort{Name: p.Name, Port: uint32(p.Port)}
+		port := input.ServicePort{Name: p.Name, Port: uint32(p.Port)}
 		switch {
 		case p.TargetPort.Type == intstr.String:
 			port.TargetName = p.TargetPort.StrVal
@@ -103,8 +103,8 @@ func convertService(s *corev1.Service) *compile.Service {
 }
 
 // convertSlice keeps the addresses of an EndpointSlice; slices of names instead of addresses have none.
-func convertSlice(s *discoveryv1.EndpointSlice) *compile.Slice {
-	out := &compile.Slice{Namespace: s.Namespace, Service: s.Labels[discoveryv1.LabelServiceName], Ports: map[string]uint32{}}
+func convertSlice(s *discoveryv1.EndpointSlice) *input.Slice {
+	out := &input.Slice{Namespace: s.Namespace, Service: s.Labels[discoveryv1.LabelServiceName], Ports: map[string]uint32{}}
 	for _, p := range s.Ports {
 		if p.Port == nil || (p.Protocol != nil && *p.Protocol != corev1.ProtocolTCP) {
 			continue
@@ -126,7 +126,7 @@ func convertSlice(s *discoveryv1.EndpointSlice) *compile.Slice {
 			zone = *e.Zone
 		}
 		for _, a := range e.Addresses {
-			out.Endpoints = append(out.Endpoints, compile.SliceEndpoint{Address: a, Ready: ready && !terminating, Zone: zone})
+			out.Endpoints = append(out.Endpoints, input.SliceEndpoint{Address: a, Ready: ready && !terminating, Zone: zone})
 		}
 	}
 	return out

@@ -19,7 +19,7 @@ import (
 
 	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -42,13 +42,22 @@ func (f *Files) read(file string, content []byte, namespace string) {
 			return
 		}
 		if err != nil {
-			f.Faults = append(f.Faults, Fault{File: file, Line: errorLine(err), Reason: ReasonUnreadable, Message: strings.TrimPrefix(err.Error(), "yaml: ")})
+			f.Faults = append(f.Faults, Fault{File: file, Line: errorLine(err), Reason: ReasonUnreadable, Message: "cannot be read: " + unreadable(err)})
 			return
 		}
 		if len(n.Content) > 0 {
 			f.document(file, n.Content[0], namespace)
 		}
 	}
+}
+
+// unreadable is what the YAML library says without the line, which stands elsewhere.
+func unreadable(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if _, rest, ok := strings.Cut(text, ": "); ok && strings.HasPrefix(text, "line ") {
+		return rest
+	}
+	return text
 }
 
 // errorLine finds the line that the YAML library mentions in its text; there is no other way to learn it.
@@ -149,7 +158,7 @@ func (f *Files) add(d Document, namespace string) error {
 		for k, v := range ns.Labels {
 			labels[k] = v
 		}
-		o.Namespaces = append(o.Namespaces, compile.Namespace{Name: ns.Name, Labels: labels})
+		o.Namespaces = append(o.Namespaces, input.Namespace{Name: ns.Name, Labels: labels})
 	case d.Kind.Group == "" && d.Kind.Kind == "Service":
 		var s corev1.Service
 		if err := yaml.Unmarshal(d.JSON, &s); err != nil {

@@ -13,13 +13,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
 // Files is what was read from manifests.
 type Files struct {
-	Objects compile.Objects
+	Objects input.Objects
 	// Refused are the objects of our kinds that an API server would not store; Faults say why.
 	Refused []Refused
 	// Pods and workloads found beside our kinds, for injection.

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 )
 
 const manifest = `apiVersion: appmesh.k8s.aws/v1beta2
@@ -40,13 +40,13 @@ func read(t *testing.T, text string) *Files {
 func TestDocumentsAreSortedIn(t *testing.T) {
 	t.Parallel()
 	f := read(t, manifest)
-	if len(f.Faults) > 0 || len(compile.Of[*meshv1beta2.VirtualService](&f.Objects)) != 1 || len(f.Other) != 1 || f.Skipped["v1 ConfigMap"] != 1 {
-		t.Fatalf("faults %v, services %d, workloads %d, skipped %v", f.Faults, len(compile.Of[*meshv1beta2.VirtualService](&f.Objects)), len(f.Other), f.Skipped)
+	if len(f.Faults) > 0 || len(input.Of[*meshv1beta2.VirtualService](&f.Objects)) != 1 || len(f.Other) != 1 || f.Skipped["v1 ConfigMap"] != 1 {
+		t.Fatalf("faults %v, services %d, workloads %d, skipped %v", f.Faults, len(input.Of[*meshv1beta2.VirtualService](&f.Objects)), len(f.Other), f.Skipped)
 	}
-	if ns := compile.Of[*meshv1beta2.VirtualService](&f.Objects)[0].Namespace; ns != "shop" {
+	if ns := input.Of[*meshv1beta2.VirtualService](&f.Objects)[0].Namespace; ns != "shop" {
 		t.Errorf("an object without a namespace is in %q", ns)
 	}
-	o := compile.AppMesh("VirtualService", "shop", "color")
+	o := input.AppMesh("VirtualService", "shop", "color")
 	for path, want := range map[string]int{"": 1, "spec.provider.virtualRouter.virtualRouterRef.name": 8, "spec.provider.gone": 6, "spec.gone[3]": 5} {
 		if _, line := f.Position(o, path); line != want {
 			t.Errorf("%q is at line %d, want %d", path, line, want)
@@ -64,7 +64,7 @@ func TestFaultsNameTheirPlaceAndLoseNothingElse(t *testing.T) {
 		"an object twice":         {"apiVersion: appmesh.k8s.aws/v1beta2\nkind: VirtualService\nmetadata: {name: color}\n", "given before"},
 		"a list":                  {"- 1\n", "not a Kubernetes object"},
 		"Lists in Lists in Lists": {strings.Repeat("{apiVersion: v1, kind: List, items: [", 800) + strings.Repeat("]}", 800), "more than 8 deep"},
-		"broken YAML":             {"a: [\n", "line"},
+		"broken YAML":             {"a: [\n", "cannot be read: did not find"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,7 +75,7 @@ func TestFaultsNameTheirPlaceAndLoseNothingElse(t *testing.T) {
 			if len(f.Faults) == 1 && f.Faults[0].Line < 17 {
 				t.Errorf("the fault is said to be at line %d", f.Faults[0].Line)
 			}
-			if len(compile.Of[*meshv1beta2.VirtualService](&f.Objects)) != 1 {
+			if len(input.Of[*meshv1beta2.VirtualService](&f.Objects)) != 1 {
 				t.Error("the good documents are lost")
 			}
 		})
@@ -104,8 +104,8 @@ func TestFoldersAreReadWithEverythingBelow(t *testing.T) {
 		}
 	}
 	f, err := ReadFiles([]string{dir}, "default", nil)
-	if err != nil || len(f.Faults) > 0 || len(compile.Of[*meshv1beta2.Mesh](&f.Objects)) != 3 {
-		t.Errorf("%d Meshes, faults %v, error %v", len(compile.Of[*meshv1beta2.Mesh](&f.Objects)), f.Faults, err)
+	if err != nil || len(f.Faults) > 0 || len(input.Of[*meshv1beta2.Mesh](&f.Objects)) != 3 {
+		t.Errorf("%d Meshes, faults %v, error %v", len(input.Of[*meshv1beta2.Mesh](&f.Objects)), f.Faults, err)
 	}
 }
 
@@ -130,7 +130,7 @@ func TestKeysGivenTwiceAreNamed(t *testing.T) {
 			}
 		})
 	}
-	if f := read(t, mesh+"  namespaceSelector: {}\n"); len(compile.Of[*meshv1beta2.Mesh](&f.Objects)[0].Spec.NamespaceSelector.MatchLabels) != 0 {
+	if f := read(t, mesh+"  namespaceSelector: {}\n"); len(input.Of[*meshv1beta2.Mesh](&f.Objects)[0].Spec.NamespaceSelector.MatchLabels) != 0 {
 		t.Error("the last value does not count")
 	}
 	if f := read(t, mesh+"  x: &x {a: b}\n  y: {<<: *x, a: c}\n"); len(f.Warnings) != 2 || f.Warnings[0].Reason != ReasonUnknownField {
@@ -156,7 +156,7 @@ func TestALinkToAFolderIsFollowed(t *testing.T) {
 		if err != nil || f.Own() != 1 {
 			t.Fatalf("%d objects in %s: %v", f.Own(), path, err)
 		}
-		if file, _ := f.Position(compile.AppMesh("VirtualService", "shop", "color"), ""); file != filepath.Join(link, "m.yaml") {
+		if file, _ := f.Position(input.AppMesh("VirtualService", "shop", "color"), ""); file != filepath.Join(link, "m.yaml") {
 			t.Errorf("the file is called %s", file)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/membership"
 )
 
@@ -35,7 +35,7 @@ func (g *grace) selectorEdited(old, now *meshv1beta2.VirtualNode, pods []podRow)
 }
 
 // labelsEdited notes the nodes that selected the old form of a pod and do not select the new one.
-func (g *grace) labelsEdited(old, now *compile.Pod, nodes []*meshv1beta2.VirtualNode) {
+func (g *grace) labelsEdited(old, now *input.Pod, nodes []*meshv1beta2.VirtualNode) {
 	if !serving(old) || !serving(now) {
 		return
 	}
@@ -46,7 +46,7 @@ func (g *grace) labelsEdited(old, now *compile.Pod, nodes []*meshv1beta2.Virtual
 	}
 }
 
-func serving(p *compile.Pod) bool { return p.Ready && !p.Terminating }
+func serving(p *input.Pod) bool { return p.Ready && !p.Terminating }
 
 // keep starts, or starts anew, the time of a pod as an endpoint of a node.
 func (g *grace) keep(node types.NamespacedName, uid string) {

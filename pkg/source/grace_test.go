@@ -13,6 +13,7 @@ import (
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 )
 
 // graceWorld is a node "canary" that selects hash: new, its service, and a caller.
@@ -27,7 +28,7 @@ func newGraceWorld(t *testing.T) graceWorld {
 	s.ready.Store(true)
 	w := graceWorld{t, s}
 	w.set("Mesh", `{metadata: {name: m, uid: m}, spec: {namespaceSelector: {}}}`)
-	s.namespaces.set("ns", compile.Namespace{Name: "ns"})
+	s.namespaces.set("ns", input.Namespace{Name: "ns"})
 	w.selector("{hash: new}")
 	w.set("VirtualService", `{metadata: {name: s, namespace: ns}, spec: {awsName: s.example.com, provider: {virtualNode: {virtualNodeRef: {name: canary}}}}}`)
 	w.set("VirtualNode", `{metadata: {name: caller, namespace: ns}, spec: {backends: [{virtualService: {virtualServiceRef: {name: s}}}]}}`)

@@ -12,7 +12,7 @@ import (
 	meshv1alpha1 "github.com/aftermesh/aftermesh/api/v1alpha1"
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/admission"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/membership"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/schema"
@@ -129,7 +129,7 @@ func (f *Files) Admit() {
 		if message == "" {
 			return o
 		}
-		id := compile.ID(o)
+		id := input.ID(o)
 		f.Faults = append(f.Faults, f.documents[id].fault(id, ReasonReadOnlyField, path, "%s", message))
 		f.Refused = append(f.Refused, Refused{Object: o})
 		return nil
@@ -140,7 +140,7 @@ func (f *Files) Admit() {
 func (f *Files) given(o meshv1beta2.Object, labels map[string]string) (path, message string) {
 	kind := o.Common().Kind
 	if ref := o.Common().MeshRef; ref != nil && *ref != nil {
-		found, problem := membership.DesignateMesh(compile.Of[*meshv1beta2.Mesh](&f.Objects), o.GetNamespace(), labels)
+		found, problem := membership.DesignateMesh(input.Of[*meshv1beta2.Mesh](&f.Objects), o.GetNamespace(), labels)
 		if problem == nil {
 			if message = membership.GivenMesh(kind, *ref, meshv1beta2.MeshReference{Name: found.Name, UID: found.UID}); message != "" {
 				return "spec.meshRef", message
@@ -149,7 +149,7 @@ func (f *Files) given(o meshv1beta2.Object, labels map[string]string) (path, mes
 		}
 	}
 	if r, ok := o.(*meshv1beta2.GatewayRoute); ok && r.Spec.VirtualGatewayRef != nil {
-		found, problem := membership.DesignateGateway(compile.Of[*meshv1beta2.VirtualGateway](&f.Objects), r, labels, func(*meshv1beta2.VirtualGateway) bool { return true })
+		found, problem := membership.DesignateGateway(input.Of[*meshv1beta2.VirtualGateway](&f.Objects), r, labels, func(*meshv1beta2.VirtualGateway) bool { return true })
 		if problem == nil {
 			if message = membership.GivenGateway(kind, r.Spec.VirtualGatewayRef, found); message != "" {
 				return "spec.virtualGatewayRef", message
@@ -165,9 +165,9 @@ func (f *Files) exported(o meshv1beta2.Object, path string, uid types.UID, found
 	if uid == "" || found.GetUID() != "" {
 		return
 	}
-	id := compile.ID(o)
+	id := input.ID(o)
 	f.Warnings = append(f.Warnings, f.documents[id].fault(id, ReasonReadOnlyField, path,
-		"a cluster refuses a new object with this field unless its %s has uid %s; remove the field", compile.ID(found), uid))
+		"a cluster refuses a new object with this field unless its %s has uid %s; remove the field", input.ID(found), uid))
 }
 
 // refuse notes an object that is left out, with what can be read of it.

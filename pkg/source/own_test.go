@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 )
 
 // front begins a VirtualNode with a listener that goes on.
@@ -52,7 +52,7 @@ func TestWhatTheSchemaRefusesIsAFaultWithPathAndAllowedValues(t *testing.T) {
 			if !found {
 				t.Errorf("faults %q, want one of %s: %s", f.Faults, c.path, c.message)
 			}
-			for range compile.All[meshv1beta2.Object](&f.Objects) {
+			for range input.All[meshv1beta2.Object](&f.Objects) {
 				t.Error("the object is taken")
 			}
 		})
@@ -62,8 +62,8 @@ func TestWhatTheSchemaRefusesIsAFaultWithPathAndAllowedValues(t *testing.T) {
 func TestUnknownFieldsAreLeftOutWithAWarning(t *testing.T) {
 	t.Parallel()
 	f := read(t, front+`, tls: {mode: DISABLED, certificate: {file: {certificateChain: a, privateKey: b}}, enforced: true}}], tracing: {x: 1}}}`)
-	if len(f.Faults) > 0 || len(compile.Of[*meshv1beta2.VirtualNode](&f.Objects)) != 1 {
-		t.Fatalf("%d nodes, faults %v", len(compile.Of[*meshv1beta2.VirtualNode](&f.Objects)), f.Faults)
+	if len(f.Faults) > 0 || len(input.Of[*meshv1beta2.VirtualNode](&f.Objects)) != 1 {
+		t.Fatalf("%d nodes, faults %v", len(input.Of[*meshv1beta2.VirtualNode](&f.Objects)), f.Faults)
 	}
 	want := []string{
 		"-:2: VirtualNode shop/v: spec.listeners[0].tls.enforced: unknown field, ignored; remove it",

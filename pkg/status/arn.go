@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 )
 
 // ARN makes the resource names that App Mesh had in statuses, without an account behind them. The zero value gives
@@ -15,7 +15,7 @@ type ARN struct {
 }
 
 // of returns the name of an object, or nothing for kinds that App Mesh knew no name for.
-func (a ARN) of(kind string, p compile.Place) string {
+func (a ARN) of(kind string, p input.Place) string {
 	prefix := fmt.Sprintf("arn:local:appmesh:%s:%s:mesh/%s", cmp.Or(a.Region, "local"), cmp.Or(a.Account, "000000000000"), p.Mesh)
 	switch kind {
 	case "Mesh":
@@ -35,7 +35,7 @@ func (a ARN) of(kind string, p compile.Place) string {
 }
 
 // routes names every route of a router: inline ones, and the Route objects of the given names.
-func (a ARN) routes(r *meshv1beta2.VirtualRouter, p compile.Place, objects []string) map[string]string {
+func (a ARN) routes(r *meshv1beta2.VirtualRouter, p input.Place, objects []string) map[string]string {
 	base := a.of("VirtualRouter", p)
 	names := map[string]string{}
 	for _, in := range r.Spec.Routes {

@@ -2,13 +2,14 @@ package status
 
 import (
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -24,8 +25,8 @@ type ProxyState struct {
 
 // Input is everything that conditions are made from.
 type Input struct {
-	Objects *compile.Objects
-	Result  *compile.Result
+	Objects *input.Objects
+	Result  *input.Result
 	// Introduced returns the number of the first snapshot that was made from the present generation of an object.
 	Introduced func(mesh.Object) uint64
 	// Proxies by id (pod UID). A proxy that is not in it is not connected.
@@ -49,6 +50,9 @@ type Desired struct {
 // Computer computes statuses. It keeps what it said of each object and says the same, the same pointer, as long as nothing it was made
 // from has changed; a fresh one says the same content. Calls must not overlap.
 type Computer struct {
+	// Panicked is told of a fault of ours at one object, which gets no status then; without it the panic goes on.
+	Panicked func(o mesh.Object, reason any, stack []byte)
+
 	last map[mesh.Object]*remembered
 }
 
@@ -56,7 +60,7 @@ type Computer struct {
 type remembered struct {
 	object   meshv1beta2.Object
 	problems []mesh.Problem
-	place    compile.Place
+	place    input.Place
 	routes   []string
 	outside  []string
 	refused  []string
@@ -71,20 +75,35 @@ func (c *Computer) Compute(in Input) []*Desired {
 	p := newPass(in)
 	next := make(map[mesh.Object]*remembered, len(c.last))
 	out := make([]*Desired, 0, len(c.last))
-	for o := range compile.All[meshv1beta2.Object](in.Objects) {
-		id := compile.ID(o)
+	for o := range input.All[meshv1beta2.Object](in.Objects) {
+		id := input.ID(o)
 		now := remembered{object: o, problems: p.problems[id], place: in.Result.Names[id], routes: p.routes[id], outside: p.outside[id], refused: p.refused[id], tally: p.count(id), kept: in.Result.Kept[id]}
 		if was := c.last[id]; was != nil && was.equal(&now) {
 			next[id] = was
 		} else {
-			now.desired = now.status(id, in.ARN)
+			now.desired = c.status(&now, id, in.ARN)
 			next[id] = &now
 		}
-		out = append(out, next[id].desired)
+		if d := next[id].desired; d != nil {
+			out = append(out, d)
+		}
 	}
 	c.last = next
 	slices.SortFunc(out, func(x, y *Desired) int { return x.ID.Compare(y.ID) })
 	return out
+}
+
+// status is nil when making it panicked. It is not tried again before something changes.
+func (c *Computer) status(r *remembered, id mesh.Object, arn ARN) (d *Desired) {
+	if c.Panicked != nil {
+		defer func() {
+			if reason := recover(); reason != nil {
+				c.Panicked(id, reason, debug.Stack())
+				d = nil
+			}
+		}()
+	}
+	return r.status(id, arn)
 }
 
 func (r *remembered) equal(s *remembered) bool {
@@ -110,7 +129,7 @@ func (r *remembered) status(id mesh.Object, arn ARN) *Desired {
 	for i := range d.Conditions {
 		d.Conditions[i].ObservedGeneration = r.object.GetGeneration()
 	}
-	if r.place != (compile.Place{}) {
+	if r.place != (input.Place{}) {
 		d.ARN = arn.of(id.Kind, r.place)
 		if v, ok := r.object.(*meshv1beta2.VirtualRouter); ok {
 			d.RouteARNs = arn.routes(v, r.place, r.routes)

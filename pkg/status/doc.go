@@ -14,5 +14,5 @@
 // first pass that saw this generation. Content is compared, not events, so a change that alters no byte is true at once, and a
 // proxy that reconnects with what it already has counts as well.
 //
-// The package imports api, compile and mesh, no client and no clock.
+// The package imports api, input and mesh, no client and no clock.
 package status

@@ -9,30 +9,30 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
 // A mesh of one node with two pods, in its third generation, which pass 7 saw first.
 var (
-	nodeID = compile.AppMesh("VirtualNode", "ns", "n")
+	nodeID = input.AppMesh("VirtualNode", "ns", "n")
 	epoch  = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-func input(problems []mesh.Problem, proxies map[string]ProxyState, stored ...meshv1beta2.Condition) Input {
+func given(problems []mesh.Problem, proxies map[string]ProxyState, stored ...meshv1beta2.Condition) Input {
 	n := &meshv1beta2.VirtualNode{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "n", Generation: 3}}
 	n.Status.Conditions = stored
 	w := &mesh.Workload{ID: mesh.WorkloadID{Mesh: "m", Name: "n_ns"}, Object: nodeID}
 	g := &mesh.Group{ID: "g", Workload: w}
 	return Input{
-		Objects: &compile.Objects{Config: []compile.Object{n}},
-		Result: &compile.Result{
+		Objects: &input.Objects{Config: []input.Object{n}},
+		Result: &input.Result{
 			Model: &mesh.Model{Workloads: []*mesh.Workload{w}, Groups: []*mesh.Group{g}, Proxies: []mesh.Proxy{
 				{ID: "a", Namespace: "ns", Name: "pod-a", Group: "g", Counted: true},
 				{ID: "b", Namespace: "ns", Name: "pod-b", Group: "g", Counted: true},
 				{ID: "c", Namespace: "ns", Name: "pod-c", Group: "g"}, // terminating: does not count
 			}},
-			Problems: problems, Names: map[mesh.Object]compile.Place{nodeID: {Mesh: "m", Name: "n_ns"}},
+			Problems: problems, Names: map[mesh.Object]input.Place{nodeID: {Mesh: "m", Name: "n_ns"}},
 		},
 		Introduced: func(mesh.Object) uint64 { return 7 },
 		Proxies:    proxies,
@@ -76,7 +76,7 @@ func TestConditionsTellTheTruth(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			d := new(Computer).Compute(input(c.problems, c.proxies, c.stored...))[0]
+			d := new(Computer).Compute(given(c.problems, c.proxies, c.stored...))[0]
 			for want := range strings.FieldsSeq(c.want) {
 				kind, rest, _ := strings.Cut(want, "=")
 				got := meshv1beta2.FindCondition(d.Conditions, kind)
@@ -96,7 +96,7 @@ func TestConditionsTellTheTruth(t *testing.T) {
 // TestARefusalIsShownToItsOwnersOnly: what a proxy of another namespace says does not appear in the status of this one's objects.
 func TestARefusalIsShownToItsOwnersOnly(t *testing.T) {
 	t.Parallel()
-	in := input(nil, map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 6, Rejected: "cluster x: words of a stranger"}})
+	in := given(nil, map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 6, Rejected: "cluster x: words of a stranger"}})
 	in.Result.Model.Proxies[1].Namespace = "evil"
 	got := meshv1beta2.FindCondition(new(Computer).Compute(in)[0].Conditions, meshv1beta2.ConditionProgrammed)
 	const want = "False/ProxyRejected 1 of 2 proxies run this generation; 1 proxies of other namespaces refuse their configuration"
@@ -107,13 +107,13 @@ func TestARefusalIsShownToItsOwnersOnly(t *testing.T) {
 
 func TestInjectedNamesPods(t *testing.T) {
 	t.Parallel()
-	pods := []*compile.Pod{{Name: "p1"}, {Name: "p2"}}
-	outside := []compile.Outsider{{Pod: pods[0], Object: nodeID}}
-	refused := []compile.Refused{{Pod: pods[0], Object: nodeID, Ports: []uint32{8080, 9090}}, {Pod: pods[1], Object: nodeID, Ports: []uint32{8080}}}
+	pods := []*input.Pod{{Name: "p1"}, {Name: "p2"}}
+	outside := []input.Outsider{{Pod: pods[0], Object: nodeID}}
+	refused := []input.Refused{{Pod: pods[0], Object: nodeID, Ports: []uint32{8080, 9090}}, {Pod: pods[1], Object: nodeID, Ports: []uint32{8080}}}
 	for _, c := range []struct {
 		name    string
-		outside []compile.Outsider
-		refused []compile.Refused
+		outside []input.Outsider
+		refused []input.Refused
 		want    string
 	}{
 		{"all is well", nil, nil, "True/Injected "},
@@ -122,7 +122,7 @@ func TestInjectedNamesPods(t *testing.T) {
 			"p1 (8080, 9090), p2 (8080) (2 in all); restart them: aftermesh restart -n ns --outdated"},
 		{"a pod outside is worse", outside, refused, "False/PodsOutside pods that run without a proxy: p1 (1 in all); restart them: aftermesh restart -n ns --outside"},
 	} {
-		in := input(nil, nil)
+		in := given(nil, nil)
 		in.Result.Outside, in.Result.Refused = c.outside, c.refused
 		got := meshv1beta2.FindCondition(new(Computer).Compute(in)[0].Conditions, meshv1beta2.ConditionInjected)
 		if text := string(got.Status) + "/" + got.Reason + " " + got.Message; text != c.want {
@@ -135,7 +135,7 @@ func TestMergeChangesWhatDiffersOnly(t *testing.T) {
 	t.Parallel()
 	all := map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 9}}
 	foreign := meshv1beta2.Condition{Type: "Foreign", Status: "True"}
-	first, change := Merge(new(Computer).Compute(input(nil, all, foreign))[0], epoch)
+	first, change := Merge(new(Computer).Compute(given(nil, all, foreign))[0], epoch)
 	if change != Flipped {
 		t.Errorf("the first status is a change of kind %v", change)
 	}
@@ -149,12 +149,12 @@ func TestMergeChangesWhatDiffersOnly(t *testing.T) {
 	if got := *n.Status.VirtualNodeARN; got != "arn:local:appmesh:local:000000000000:mesh/m/virtualNode/n_ns" {
 		t.Errorf("ARN %q", got)
 	}
-	again := new(Computer).Compute(input(nil, all, n.Status.Conditions...))[0]
+	again := new(Computer).Compute(given(nil, all, n.Status.Conditions...))[0]
 	again.Object = n
 	if _, change := Merge(again, epoch.Add(time.Hour)); change != None {
 		t.Errorf("an equal status is a change of kind %v", change)
 	}
-	lower := new(Computer).Compute(input(nil, map[string]ProxyState{"a": {Acked: 9}}, n.Status.Conditions...))[0]
+	lower := new(Computer).Compute(given(nil, map[string]ProxyState{"a": {Acked: 9}}, n.Status.Conditions...))[0]
 	lower.Object = n
 	next, change := Merge(lower, epoch.Add(time.Hour))
 	if change != Lowered {
@@ -175,7 +175,7 @@ func TestMergeChangesWhatDiffersOnly(t *testing.T) {
 func TestARepeatedComputationKeepsItsStatusesUntilSomethingMoves(t *testing.T) {
 	t.Parallel()
 	var c Computer
-	in := input(nil, map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 9}})
+	in := given(nil, map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 9}})
 	first := c.Compute(in)[0]
 	if again := c.Compute(in)[0]; again != first {
 		t.Error("nothing moved, but the status was made anew")
@@ -186,7 +186,7 @@ func TestARepeatedComputationKeepsItsStatusesUntilSomethingMoves(t *testing.T) {
 		"a problem": func(in *Input) {
 			in.Result.Problems = []mesh.Problem{{Object: nodeID, Severity: mesh.Unresolved, Reason: "X"}}
 		},
-		"another name": func(in *Input) { in.Result.Names = map[mesh.Object]compile.Place{nodeID: {Mesh: "m", Name: "other"}} },
+		"another name": func(in *Input) { in.Result.Names = map[mesh.Object]input.Place{nodeID: {Mesh: "m", Name: "other"}} },
 		"the object was written": func(in *Input) {
 			in.Objects = in.Objects.Replace(func(o meshv1beta2.Object) meshv1beta2.Object { return meshv1beta2.WithSpec(o, o) })
 		},
@@ -194,7 +194,7 @@ func TestARepeatedComputationKeepsItsStatusesUntilSomethingMoves(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var c Computer
-			in := input(nil, map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 9}})
+			in := given(nil, map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 9}})
 			before := c.Compute(in)[0]
 			change(&in)
 			got, want := c.Compute(in)[0], new(Computer).Compute(in)[0]

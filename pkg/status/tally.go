@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -79,9 +79,9 @@ func newPass(in Input) *pass {
 			g.least = min(g.least, s.Acked)
 		}
 	}
-	for r := range compile.All[*meshv1beta2.Route](in.Objects) {
-		if !whole(p.problems[compile.AppMesh("Route", r.Namespace, r.Name)]) {
-			of := compile.AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)
+	for r := range input.All[*meshv1beta2.Route](in.Objects) {
+		if !whole(p.problems[input.AppMesh("Route", r.Namespace, r.Name)]) {
+			of := input.AppMesh("VirtualRouter", r.Namespace, r.Spec.VirtualRouterRef.Name)
 			p.routes[of] = append(p.routes[of], r.Name)
 		}
 	}

@@ -70,7 +70,7 @@ func connectionManager(c chain, logs []*accesslogv3.AccessLog) (*hcmv3.HttpConne
 	// An upgrade over HTTP/2 is judged by the route. A proxy that does not know of it ends the connection with all requests on it.
 	m.Http2ProtocolOptions.AllowConnect = true
 	limitHeaders(m, c)
-	m.Http2ProtocolOptions.MaxHeaderFieldSizeKb = fieldLimit(options, c.of.Hops)
+	m.Http2ProtocolOptions.MaxHeaderFieldSizeKb = fieldLimit(m.MaxRequestHeadersKb)
 	if options.PassServerHeader {
 		m.ServerHeaderTransformation = hcmv3.HttpConnectionManager_PASS_THROUGH
 	}
@@ -109,17 +109,18 @@ func headerCount(o mesh.HTTPOptions, hops uint32) uint32 {
 	return or(o.MaxHeaders, usualHeaders) + hops*hopHeaders
 }
 
-// fieldLimit is the limit of a single header in HTTP/2. Where it is passed, the connection ends with all requests on it; so it is never
-// below that of all headers together. Envoy 1.37 does not know it, and has 64 KiB.
-func fieldLimit(o mesh.HTTPOptions, hops uint32) *wrapperspb.UInt32Value {
-	if o.MaxHeaderKiB <= usualHeaderKiB {
+// fieldLimit is the limit of a single header in HTTP/2, beside a stated limit of all together. Where it is passed, the connection ends with
+// all requests on it, while the other limit costs one request. Envoy takes no more than the limit of all, except where a cluster leaves that
+// to it. Envoy 1.37 does not know the field, and has 64 KiB.
+func fieldLimit(all *wrapperspb.UInt32Value) *wrapperspb.UInt32Value {
+	if all.GetValue() <= usualFieldKiB {
 		return nil
 	}
-	return wrapperspb.UInt32(max(headerKiB(o, hops), minFieldKiB))
+	return wrapperspb.UInt32(all.Value)
 }
 
-// maxHeaderKiB and minFieldKiB are the bounds within which Envoy takes limits of a single header.
-const maxHeaderKiB, minFieldKiB = 256, 64
+// maxHeaderKiB is the most that Envoy takes as limit of a single header, usualFieldKiB its default.
+const maxHeaderKiB, usualFieldKiB = 256, 64
 
 func or(n, otherwise uint32) uint32 {
 	if n == 0 {
@@ -188,6 +189,8 @@ var (
 	// ends it: a request that meets the end of its connection is lost, and whether the application has read it cannot be known. The
 	// shortest of common limits is gunicorn's, 2 s; Node.js and uvicorn wait 5 s.
 	toApplication = connections{Requests: 200, Idle: time.Second}
+	// toStrangers: an idle connection ends early for the same reason; nothing repeats a request that is lost.
+	toStrangers = connections{Idle: time.Second}
 	// toItself: the proxy limits the cancelled requests of strangers, which pass from one of its listeners to another. Each of them has a
 	// connection of its own on the way, as in HTTP/1.
 	toItself = connections{Requests: 200, Alone: true}
@@ -199,6 +202,8 @@ const maxHops = 2
 // connectionsTo is how clusters of a destination use their connections.
 func connectionsTo(d *mesh.Destination) connections {
 	switch {
+	case d.Original:
+		return toStrangers
 	case d.Local == nil:
 		return toPeers
 	case d.Local.Address == "":
@@ -228,6 +233,12 @@ func setHTTP(c *clusterv3.Cluster, p mesh.Protocol, o mesh.HTTPOptions, use conn
 func clientOptions(p mesh.Protocol, o mesh.HTTPOptions, use connections) (*upstreamv3.HttpProtocolOptions, error) {
 	explicit := &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{}
 	common := &corev3.HttpProtocolOptions{}
+	if o.MaxHeaders != 0 {
+		common.MaxHeadersCount = wrapperspb.UInt32(headerCount(o, maxHops))
+	}
+	if o.MaxHeaderKiB != 0 {
+		common.MaxResponseHeadersKb = wrapperspb.UInt32(headerKiB(o, maxHops))
+	}
 	if p == mesh.HTTP {
 		format, err := headerCase(o)
 		if err != nil {
@@ -241,18 +252,15 @@ func clientOptions(p mesh.Protocol, o mesh.HTTPOptions, use connections) (*upstr
 		}
 	} else {
 		h2 := http2Options()
-		h2.MaxHeaderFieldSizeKb = fieldLimit(o, maxHops)
+		h2.MaxHeaderFieldSizeKb = wrapperspb.UInt32(maxHeaderKiB)
+		if common.MaxResponseHeadersKb != nil {
+			h2.MaxHeaderFieldSizeKb = fieldLimit(common.MaxResponseHeadersKb)
+		}
 		if use.Alone {
 			h2.MaxConcurrentStreams = wrapperspb.UInt32(1)
 		}
 		explicit.ProtocolConfig = &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: h2}
 		common.MaxRequestsPerConnection = wrapperspb.UInt32(use.Requests)
-	}
-	if o.MaxHeaders != 0 {
-		common.MaxHeadersCount = wrapperspb.UInt32(headerCount(o, maxHops))
-	}
-	if o.MaxHeaderKiB != 0 {
-		common.MaxResponseHeadersKb = wrapperspb.UInt32(headerKiB(o, maxHops))
 	}
 	return &upstreamv3.HttpProtocolOptions{
 		CommonHttpProtocolOptions: common,

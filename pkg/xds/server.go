@@ -138,7 +138,7 @@ func (s *Server) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryServi
 		return err
 	}
 	defer s.cache.remove(st)
-	defer line.Prove(cmp.Or(proxy.Namespace, proxy.ID))()
+	defer line.Prove(cmp.Or(proxy.Namespace, proxy.ID), proxy.ID)()
 	defer time.AfterFunc(s.age(proxy, now), func() { cancel(errEnded) }).Stop()
 	defer time.AfterFunc(s.opts.Unknown, func() { st.giveUp(s.opts.Unknown) }).Stop()
 	st.refresh()

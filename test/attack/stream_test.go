@@ -14,7 +14,8 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// mallory is the address that attackers connect from; honest proxies and the API server connect from 127.0.0.1.
+// mallory is the address that attackers connect from; honest proxies have addresses of their own, and the API
+// server connects from 127.0.0.1.
 const mallory = "127.0.0.66"
 
 // dial opens a connection to the xDS port from an address of loopback. It is closed with the test at the latest.

@@ -22,7 +22,7 @@ const hostileVariable = "ATTACK"
 
 // target is what the attacker knows.
 type target struct {
-	XDS, Webhook, Metrics, Health string
+	XDS, Webhook, Metrics, Health, DNS string
 	// Tokens are those of proxies that he has.
 	Tokens []string
 	Each   time.Duration
@@ -35,7 +35,7 @@ func (w *World) attack(t *testing.T, name string, tokens []string) {
 	t.Helper()
 	text, err := json.Marshal(target{
 		XDS: w.Operator.Address(), Webhook: w.Operator.WebhookAddress(), Metrics: w.Operator.MetricsAddress(), Health: w.Operator.HealthAddress(),
-		Tokens: tokens, Each: *each,
+		DNS: w.Operator.DNSAddress(), Tokens: tokens, Each: *each,
 	})
 	if err != nil {
 		t.Fatal(err)

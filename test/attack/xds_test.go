@@ -16,7 +16,7 @@ import (
 )
 
 // attacks are all of them, by name. They end when their context does.
-var attacks = merged(atXDS, ofProxies, atWebhooks)
+var attacks = merged(atXDS, ofProxies, atWebhooks, atDNS)
 
 func merged(all ...map[string]func(context.Context, *target)) map[string]func(context.Context, *target) {
 	out := map[string]func(context.Context, *target){}
@@ -28,16 +28,7 @@ func merged(all ...map[string]func(context.Context, *target)) map[string]func(co
 
 // atXDS are attacks at the xDS port that need no credential.
 var atXDS = map[string]func(context.Context, *target){
-	"connections that say nothing": func(ctx context.Context, x *target) {
-		crowd(ctx, 400, func(ctx context.Context, i int) {
-			c, err := dialer(from(i)).DialContext(ctx, "tcp", x.XDS)
-			if err != nil {
-				return
-			}
-			defer until(ctx, c)()
-			_, _ = c.Read(make([]byte, 1)) // until the server has had enough
-		})
-	},
+	"connections that say nothing": func(ctx context.Context, x *target) { crowd(ctx, 400, x.silent) },
 	"handshakes": func(ctx context.Context, x *target) {
 		crowd(ctx, 64, func(ctx context.Context, i int) {
 			if c := secure(ctx, from(i), x.XDS, "h2"); c != nil {
@@ -74,6 +65,16 @@ var atXDS = map[string]func(context.Context, *target){
 			})
 		})
 	},
+}
+
+// silent opens a connection and says nothing until the server has had enough.
+func (x *target) silent(ctx context.Context, i int) {
+	c, err := dialer(from(i)).DialContext(ctx, "tcp", x.XDS)
+	if err != nil {
+		return
+	}
+	defer until(ctx, c)()
+	_, _ = c.Read(make([]byte, 1))
 }
 
 // forged is a token that nobody has signed, with a key that does not exist.
@@ -120,6 +121,19 @@ var ofProxies = map[string]func(context.Context, *target){
 			x.session(ctx, i, x.token(i), func(s *stream) {
 				if s.subscribe(xds.ClusterType) == nil {
 					_, _ = s.next(xds.EndpointType, time.Second) // which it does not ask for
+				}
+			})
+		})
+	},
+	"strangers behind the addresses of known proxies": func(ctx context.Context, x *target) {
+		crowd(ctx, 400+sources, func(ctx context.Context, i int) {
+			if i >= sources {
+				x.silent(ctx, i)
+				return
+			}
+			x.session(ctx, i, x.token(i), func(s *stream) {
+				if s.subscribe(xds.ClusterType) == nil {
+					_, _ = s.next(xds.EndpointType, 3*time.Second) // which it does not ask for
 				}
 			})
 		})

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -149,15 +150,26 @@ func (f *Fleet) Credentials(ctx context.Context) (credentials.TransportCredentia
 	return credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: serverName}), nil
 }
 
-// Connect opens the streams of all pods, each to the replica that home names for its number.
+// Own is a loopback address for each pod by its number, as each has an address of its own in a cluster.
+func Own(pod int) net.IP {
+	const row = 250
+	return net.IPv4(127, 100, byte(pod/row), byte(1+pod%row))
+}
+
+// Connect opens the streams of all pods, each to the replica that home names for its number, and from an address of its own.
 func (f *Fleet) Connect(ctx context.Context, home func(pod int) *Operator) error {
+	return f.ConnectFrom(ctx, home, Own)
+}
+
+// ConnectFrom is Connect from the given addresses.
+func (f *Fleet) ConnectFrom(ctx context.Context, home func(pod int) *Operator, from func(pod int) net.IP) error {
 	creds, err := f.Credentials(ctx)
 	if err != nil {
 		return err
 	}
 	ctx, f.stop = context.WithCancel(ctx)
 	for i, p := range f.Pods {
-		x := newProxy(i, p, f.events)
+		x := newProxy(i, p, from(i), f.events)
 		f.streams.Go(func() { _ = x.run(ctx, home(i).Address(), creds) })
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +31,8 @@ type proxy struct {
 	number int
 	pod    Pod
 	events chan<- event
+	// from is the address that it connects from.
+	from net.IP
 
 	stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
 	have   map[string]map[string]string
@@ -49,8 +52,8 @@ type event struct {
 
 var allTypes = []string{xds.ClusterType, xds.EndpointType, xds.ListenerType, xds.RouteType}
 
-func newProxy(number int, p Pod, events chan<- event) *proxy {
-	x := &proxy{number: number, pod: p, events: events, have: map[string]map[string]string{}, services: map[string]string{}, routes: map[string][]string{}}
+func newProxy(number int, p Pod, from net.IP, events chan<- event) *proxy {
+	x := &proxy{number: number, pod: p, from: from, events: events, have: map[string]map[string]string{}, services: map[string]string{}, routes: map[string][]string{}}
 	for _, t := range allTypes {
 		x.have[t] = map[string]string{}
 	}
@@ -59,7 +62,9 @@ func newProxy(number int, p Pod, events chan<- event) *proxy {
 
 // run keeps a stream open until ctx ends, with the pauses that the bootstrap gives Envoy.
 func (x *proxy) run(ctx context.Context, address string, creds credentials.TransportCredentials) error {
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds), grpc.WithAuthority(serverName),
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: x.from}}
+	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(creds), grpc.WithAuthority(serverName),
+		grpc.WithContextDialer(func(ctx context.Context, to string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", to) }),
 		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10), grpc.WithConnectParams(grpc.ConnectParams{Backoff: pauses}))
 	if err != nil {
 		return err

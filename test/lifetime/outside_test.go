@@ -45,7 +45,7 @@ func TestOutside(t *testing.T) {
 	if code, out := c.aftermesh("explain", "pod", "ns/front-old", "--port", "8080"); code != 0 || !strings.Contains(out, "injected as VirtualNode ns/front") || !strings.Contains(out, "no proxy of this mesh") {
 		t.Errorf("explain: code %d, %s", code, out)
 	}
-	if code, out := c.aftermesh("check"); code != 1 || !strings.Contains(out, "deployment/front in namespace ns: 1 pods, such as front-old: it runs without a proxy") {
+	if code, out := c.aftermesh("check"); code != 1 || !strings.Contains(out, "deployment/front in namespace ns: pod front-old: it runs without a proxy") {
 		t.Errorf("check: code %d, %s", code, out)
 	}
 	if code, out := c.aftermesh("restart", "--outdated", "--outside", "-n", "ns", "--dry-run"); code != 0 || strings.Contains(out, "front-aside") || !strings.Contains(out, "front-old") {

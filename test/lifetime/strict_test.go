@@ -54,7 +54,7 @@ func TestANodeThatTurnsStrict(t *testing.T) {
 	c.await(t, "new pods are rewritten", func() error { return c.rewritten(t, late.Spec.Template) })
 	const words = "the liveness probe of container app asks port 8080, the readiness probe of container app asks port 8080, Prometheus by annotation prometheus.io/port asks port 8080: the listener is STRICT now and refuses that"
 	code, out := c.aftermesh("check")
-	for _, want := range []string{"deployment/late in namespace ns: 1 pods, such as late-1: " + words, "pod/single in namespace ns: 1 pods, such as single: " + words,
+	for _, want := range []string{"deployment/late in namespace ns: pod late-1: " + words, "pod/single in namespace ns: pod single: " + words,
 		"set annotation aftermesh.dev/rewrite-probes to enabled", "run: aftermesh restart -n ns --outdated"} {
 		if code != 1 || !strings.Contains(out, want) {
 			t.Errorf("check: code %d, without %q:\n%s", code, want, out)

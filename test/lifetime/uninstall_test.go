@@ -35,15 +35,15 @@ func TestUninstall(t *testing.T) {
 	if code, out := c.aftermesh("check"); code != 1 || !strings.Contains(out, "run: aftermesh uninstall") {
 		t.Errorf("check before: code %d, %s", code, out)
 	}
-	if code, out := c.aftermesh("uninstall", "--dry-run"); code != 0 || !strings.Contains(out, "Would take finalizers off 6 objects") {
+	if code, out := c.aftermesh("uninstall", "--dry-run"); code != 0 || !strings.Contains(out, "Would remove the finalizers of 6 objects") {
 		t.Errorf("dry run: code %d, %s", code, out)
 	}
 	if o := c.get(t, "Mesh/m"); len(o.GetFinalizers()) != 2 {
 		t.Errorf("the dry run changed %v", o.GetFinalizers())
 	}
-	for _, want := range []string{"take finalizers off 6 objects", "No"} {
+	for _, want := range []string{"Removed the finalizers of 6 objects", "No"} {
 		code, out := c.aftermesh("uninstall")
-		if code != 0 || strings.Contains(out, "take finalizers off") != (want != "No") {
+		if code != 0 || strings.Contains(out, "Removed the finalizers") != (want != "No") {
 			t.Errorf("code %d, %s", code, out)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 )
 
@@ -31,26 +31,26 @@ func New(seed uint64) *Generator {
 }
 
 // Objects makes one set: a mesh or three, some of every kind, pods, Services and their slices.
-func (g *Generator) Objects() *compile.Objects {
-	o := &compile.Objects{
-		Namespaces: []compile.Namespace{{Name: "ns", Labels: map[string]string{"mesh": "m"}}, {Name: "other", Labels: map[string]string{"mesh": "m"}}},
-		Settings:   compile.Settings{EgressExempt: []string{"*.amazonaws.com"}, BackendGroups: g.chance(80)},
+func (g *Generator) Objects() *input.Objects {
+	o := &input.Objects{
+		Namespaces: []input.Namespace{{Name: "ns", Labels: map[string]string{"mesh": "m"}}, {Name: "other", Labels: map[string]string{"mesh": "m"}}},
+		Settings:   input.Settings{EgressExempt: []string{"*.amazonaws.com"}, BackendGroups: g.chance(80)},
 	}
 	first := several[meshv1beta2.Mesh](g, 1, 1)[0]
 	first.Name, first.Spec.AWSName, first.Spec.NamespaceSelector = "m", nil, &metav1.LabelSelector{}
 	first.Namespace = ""
-	compile.Add(o, first)
+	input.Add(o, first)
 	if g.chance(5) {
-		compile.Add(o, several[meshv1beta2.Mesh](g, 1, 2)...)
+		input.Add(o, several[meshv1beta2.Mesh](g, 1, 2)...)
 	}
-	compile.Add(o, several[meshv1beta2.VirtualNode](g, 1, 6)...)
-	compile.Add(o, several[meshv1beta2.VirtualService](g, 1, 6)...)
-	compile.Add(o, several[meshv1beta2.VirtualRouter](g, 0, 5)...)
-	compile.Add(o, several[meshv1beta2.Route](g, 0, 3)...)
-	compile.Add(o, several[meshv1beta2.VirtualGateway](g, 0, 2)...)
-	compile.Add(o, several[meshv1beta2.GatewayRoute](g, 0, 6)...)
-	compile.Add(o, several[meshv1beta2.BackendGroup](g, 0, 2)...)
-	for v := range compile.All[*meshv1beta2.VirtualGateway](o) {
+	input.Add(o, several[meshv1beta2.VirtualNode](g, 1, 6)...)
+	input.Add(o, several[meshv1beta2.VirtualService](g, 1, 6)...)
+	input.Add(o, several[meshv1beta2.VirtualRouter](g, 0, 5)...)
+	input.Add(o, several[meshv1beta2.Route](g, 0, 3)...)
+	input.Add(o, several[meshv1beta2.VirtualGateway](g, 0, 2)...)
+	input.Add(o, several[meshv1beta2.GatewayRoute](g, 0, 6)...)
+	input.Add(o, several[meshv1beta2.BackendGroup](g, 0, 2)...)
+	for v := range input.All[*meshv1beta2.VirtualGateway](o) {
 		if g.chance(80) {
 			v.Spec.NamespaceSelector, v.Spec.GatewayRouteSelector = &metav1.LabelSelector{}, nil
 		}
@@ -60,10 +60,10 @@ func (g *Generator) Objects() *compile.Objects {
 }
 
 // cluster adds what is not ours.
-func (g *Generator) cluster(o *compile.Objects) {
+func (g *Generator) cluster(o *input.Objects) {
 	for i := range g.r.IntN(8) {
 		name := g.name()
-		p := &compile.Pod{
+		p := &input.Pod{
 			UID: fmt.Sprint("pod-", i), Namespace: "ns", Name: fmt.Sprint("pod-", i), Labels: map[string]string{"app": name},
 			IPs: []string{fmt.Sprintf("10.0.0.%d", i+1)}, Ready: g.chance(80), Running: true, Terminating: g.chance(10),
 			Node: "mesh/m/" + []string{"virtualNode", "virtualNode", "virtualGateway"}[g.r.IntN(3)] + "/" + name + "_ns",
@@ -78,26 +78,26 @@ func (g *Generator) cluster(o *compile.Objects) {
 		if g.chance(50) {
 			continue
 		}
-		o.Services = append(o.Services, &compile.Service{
+		o.Services = append(o.Services, &input.Service{
 			Namespace: "ns", Name: name, ClusterIPs: []string{"10.1.0." + fmt.Sprint(1+g.r.IntN(200))},
-			Ports: []compile.ServicePort{{Name: "p", Port: 8080, Target: 8080}, {Name: "q", Port: 8081, TargetName: "named"}},
+			Ports: []input.ServicePort{{Name: "p", Port: 8080, Target: 8080}, {Name: "q", Port: 8081, TargetName: "named"}},
 		})
-		o.Slices = append(o.Slices, &compile.Slice{
+		o.Slices = append(o.Slices, &input.Slice{
 			Namespace: "ns", Service: name, Ports: map[string]uint32{"p": 8080, "q": 9090},
-			Endpoints: []compile.SliceEndpoint{{Address: "10.2.0.1", Ready: g.chance(70)}, {Address: "10.2.0.2", Ready: true, Zone: "z"}},
+			Endpoints: []input.SliceEndpoint{{Address: "10.2.0.1", Ready: g.chance(70)}, {Address: "10.2.0.2", Ready: true, Zone: "z"}},
 		})
 	}
 	if g.chance(50) {
-		pair := compile.KeyPair{}
-		o.Certificates = compile.Certificates{
-			Leaves: map[mesh.Object]compile.KeyPair{{Kind: "VirtualNode", Namespace: "ns", Name: "a"}: pair},
-			Mapped: map[compile.Mapping][]compile.MappedSecret{{Mesh: "m", Name: "arn:aws:acm:x:1:certificate/c"}: {{Secret: "s", Namespaces: []string{"ns"}, KeyPair: pair}}},
+		pair := input.KeyPair{}
+		o.Certificates = input.Certificates{
+			Leaves: map[mesh.Object]input.KeyPair{{Kind: "VirtualNode", Namespace: "ns", Name: "a"}: pair},
+			Mapped: map[input.Mapping][]input.MappedSecret{{Mesh: "m", Name: "arn:aws:acm:x:1:certificate/c"}: {{Secret: "s", Namespaces: []string{"ns"}, KeyPair: pair}}},
 		}
 	}
 }
 
 // Shuffle puts everything into another order, which must not matter.
-func (g *Generator) Shuffle(o *compile.Objects) *compile.Objects {
+func (g *Generator) Shuffle(o *input.Objects) *input.Objects {
 	out := *o
 	v := reflect.ValueOf(&out).Elem()
 	for i := range v.NumField() {

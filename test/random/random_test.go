@@ -8,7 +8,7 @@ import (
 	"time"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/mesh"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
@@ -54,7 +54,7 @@ func TestRandomSets(t *testing.T) {
 }
 
 // silent returns something that is not served although no problem says so.
-func silent(o *compile.Objects, r *compile.Result) string {
+func silent(o *input.Objects, r *input.Result) string {
 	told := map[mesh.Object]bool{}
 	for _, p := range r.Problems {
 		told[p.Object] = true
@@ -74,19 +74,19 @@ func silent(o *compile.Objects, r *compile.Result) string {
 			}
 		}
 	}
-	for v := range compile.All[*meshv1beta2.GatewayRoute](o) {
-		if id := compile.AppMesh("GatewayRoute", v.Namespace, v.Name); !served[id] && !told[id] {
+	for v := range input.All[*meshv1beta2.GatewayRoute](o) {
+		if id := input.AppMesh("GatewayRoute", v.Namespace, v.Name); !served[id] && !told[id] {
 			return id.String()
 		}
 	}
-	for v := range compile.All[*meshv1beta2.VirtualNode](o) {
-		id := compile.AppMesh("VirtualNode", v.Namespace, v.Name)
+	for v := range input.All[*meshv1beta2.VirtualNode](o) {
+		id := input.AppMesh("VirtualNode", v.Namespace, v.Name)
 		if !told[id] && (!served[id] || listeners[id] != len(v.Spec.Listeners)) {
 			return id.String()
 		}
 	}
-	for v := range compile.All[*meshv1beta2.VirtualGateway](o) {
-		id := compile.AppMesh("VirtualGateway", v.Namespace, v.Name)
+	for v := range input.All[*meshv1beta2.VirtualGateway](o) {
+		id := input.AppMesh("VirtualGateway", v.Namespace, v.Name)
 		if !told[id] && (!served[id] || listeners[id] != len(v.Spec.Listeners)) {
 			return id.String()
 		}

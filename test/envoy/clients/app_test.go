@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -68,7 +69,11 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set(fmt.Sprintf("h-%d", i), "x")
 		}
 	case "/header":
-		w.Header().Set("h", strings.Repeat("x", 100_000))
+		size := 100_000
+		if n, err := strconv.Atoi(r.URL.Query().Get("kib")); err == nil {
+			size = n << 10
+		}
+		w.Header().Set("h", strings.Repeat("|", size)) // does not compress
 	case "/ws":
 		a.webSocket(w, r)
 		return

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
-	"github.com/aftermesh/aftermesh/pkg/compile"
+	"github.com/aftermesh/aftermesh/pkg/input"
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 	"github.com/aftermesh/aftermesh/pkg/source"
 	"github.com/aftermesh/aftermesh/pkg/xds"
@@ -34,7 +34,7 @@ func (thePod) Authenticate(context.Context, *corev3.Node) (xds.Proxy, error) {
 
 // plane serves the manifests of testdata/drain to the proxy of one pod, on a socket.
 type plane struct {
-	objects  compile.Objects
+	objects  input.Objects
 	pipeline *pipeline.Pipeline
 }
 
@@ -47,7 +47,7 @@ func servePod(t *testing.T, socket string) *plane {
 	cache := xds.NewCache()
 	p := &plane{objects: files.Objects, pipeline: pipeline.New(cache, time.Now)}
 	p.objects.Settings.Offline, p.objects.Settings.Loopback = false, true
-	p.objects.Namespaces = []compile.Namespace{{Name: "demo"}}
+	p.objects.Namespaces = []input.Namespace{{Name: "demo"}}
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func servePod(t *testing.T, socket string) *plane {
 // terminating gives the pod a deletion timestamp, or takes it away.
 func (p *plane) terminating(yes bool) {
 	o := p.objects
-	o.Pods = []*compile.Pod{{
+	o.Pods = []*input.Pod{{
 		UID: "pod", Namespace: "demo", Name: "gw-1", Labels: map[string]string{"app": "gw"}, IPs: []string{"127.0.0.1"},
 		Ready: true, Running: true, Terminating: yes,
 		Node: "mesh/demo/virtualGateway/gw_demo", Profile: meshv1beta2.Profile{IPFamilies: "4"},

@@ -1,24 +1,29 @@
-package controllers
+package source
 
 import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/rest"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	meshv1beta2 "github.com/aftermesh/aftermesh/api/v1beta2"
 	"github.com/aftermesh/aftermesh/pkg/inject"
 )
 
+// CloudMapGate is the readiness gate that App Mesh put into pods and opened when Cloud Map knew them.
+const CloudMapGate corev1.PodConditionType = "conditions.appmesh.k8s.aws/aws-cloudmap-healthy"
+
+// HasCloudMapGate is true for a pod with the gate.
+func HasCloudMapGate(p *corev1.Pod) bool {
+	return slices.Contains(p.Spec.ReadinessGates, corev1.PodReadinessGate{ConditionType: CloudMapGate})
+}
+
 // maxAnnotation bounds what is kept of an annotation. The longest that the injector writes is the profile, some hundred bytes.
 const maxAnnotation = 4 << 10
 
-// slimPod keeps of a pod what source and authentication read. Ten thousand pods would otherwise take most of the memory.
-func slimPod(obj any) (any, error) {
+// Slim is for the transform of the cache's informer of pods. It keeps of a pod what Cluster makes a row of, and what opens readiness
+// gates. Ten thousand pods would otherwise take most of the memory.
+func Slim(obj any) (any, error) {
 	p, ok := obj.(*corev1.Pod)
 	if !ok {
 		return obj, nil
@@ -45,12 +50,12 @@ func slimPod(obj any) (any, error) {
 	out.Spec.NodeName, out.Spec.ServiceAccountName, out.Spec.HostNetwork = p.Spec.NodeName, p.Spec.ServiceAccountName, p.Spec.HostNetwork
 	out.Spec.InitContainers, out.Spec.Containers = slimContainers(p.Spec.InitContainers), slimContainers(p.Spec.Containers)
 	out.Status.Phase, out.Status.PodIPs = p.Status.Phase, p.Status.PodIPs
-	gated := hasGate(p)
+	gated := HasCloudMapGate(p)
 	if gated {
-		out.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: cloudMapGate}}
+		out.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: CloudMapGate}}
 	}
 	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady || gated && (c.Type == corev1.ContainersReady || c.Type == cloudMapGate) {
+		if c.Type == corev1.PodReady || gated && (c.Type == corev1.ContainersReady || c.Type == CloudMapGate) {
 			out.Status.Conditions = append(out.Status.Conditions, corev1.PodCondition{Type: c.Type, Status: c.Status})
 		}
 	}
@@ -83,21 +88,4 @@ func slimContainers(list []corev1.Container) []corev1.Container {
 		}
 	}
 	return out
-}
-
-func serverVersion(cfg *rest.Config) (string, error) {
-	d, err := discovery.NewDiscoveryClientForConfig(cfg)
-	if err != nil {
-		return "", err
-	}
-	v, err := d.ServerVersion()
-	if err != nil {
-		return "", err
-	}
-	return v.GitVersion, nil
-}
-
-// collectors are the operator's own metrics.
-func collectors() []prometheus.Collector {
-	return []prometheus.Collector{stageSeconds, groupCount, problemCount, failedGroups, podsOutside, panics}
 }
