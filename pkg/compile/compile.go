@@ -29,6 +29,8 @@ type Compiler struct {
 	inspectors   memo[mesh.WorkloadID, *mesh.Destination]
 	httpNames    memo[httpPort, *httpNames]
 	entrances    memo[mesh.Hash, *mesh.Routes]
+	// secondHops are those of the last pass.
+	secondHops memo[mesh.WorkloadID, *secondHop]
 	// endpoints and destinations are those of the last pass, with what they are made from.
 	endpoints    memo[listenerKey, *podEndpoints]
 	destinations memo[listenerKey, *sealed]
@@ -113,6 +115,7 @@ func (c *Compiler) pass(in *input.Objects) *input.Result {
 	c.inspectors.turn()
 	c.httpNames.turn()
 	c.entrances.turn()
+	c.secondHops.turn()
 	c.named.turn()
 	c.endpoints.turn()
 	c.destinations.turn()

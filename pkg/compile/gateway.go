@@ -32,9 +32,9 @@ func (b *builder) compileGateways() {
 			HTTP:      g.mesh.http,
 		}
 		in := entering{b: b, g: g, w: w, listeners: b.gatewayListeners(g), policy: b.defaultPolicy(g.self, g.mesh, g.object.Spec.BackendDefaults)}
-		in.redirects = make([]*mesh.Destination, len(in.listeners))
 		for i := range in.listeners {
-			in.redirects[i] = in.redirect(i)
+			in.redirects = append(in.redirects, in.redirect(i))
+			in.targets = append(in.targets, only(in.redirects[i]))
 		}
 		for _, r := range g.routes {
 			w.Also = append(w.Also, input.ID(r))
@@ -93,9 +93,10 @@ type entering struct {
 	b *builder
 	g *gateway
 	w *mesh.Workload
-	// listeners are the usable ones, redirects lead from each to the second hop.
+	// listeners are the usable ones, redirects lead from each to the second hop, as its only target.
 	listeners []listener
 	redirects []*mesh.Destination
+	targets   [][]mesh.Target
 	// policy is how the gateway encrypts; nil leaves it to the services.
 	policy *clientPolicy
 	// routes are those of each listener, by its index.
@@ -142,13 +143,14 @@ func (e *entering) add(r *meshv1beta2.GatewayRoute) {
 		return
 	}
 	d.lead(service.Name, port)
-	d.route.Targets, d.route.Timeout = only(e.redirects[i]), passingTimeout(service)
+	d.route.Targets, d.route.Timeout = e.targets[i], passingTimeout(service)
 	if e.routes == nil {
 		e.routes = map[int][]hosted{}
 	}
-	e.routes[i] = append(e.routes[i], hosted{
-		d.route, d.host, r.CreationTimestamp.UTC(), mesh.Combine(mesh.Fingerprint(d.route), d.host.exact, d.host.suffix),
-	})
+	e.routes[i] = append(e.routes[i], hosted{d.route, d.host, r.CreationTimestamp.UTC(), mesh.Fingerprint(&struct {
+		Route         *mesh.Route
+		Exact, Suffix string
+	}{d.route, d.host.exact, d.host.suffix})})
 }
 
 // entranceOf returns the index of the listener that a route belongs to, or -1 after saying why there is none.
@@ -231,7 +233,9 @@ func (e *entering) use(d decodedGatewayRoute, s *mesh.Service) bool {
 func (e *entering) finish() {
 	slices.SortFunc(e.w.Also, mesh.Object.Compare)
 	slices.SortFunc(e.w.Backends, compareBackends)
-	e.w.Destinations = append(reached(e.w, func(p *mesh.ServicePort) bool { return p.Protocol.IsHTTP() }), e.redirects...)
+	e.w.Destinations = reached(e.w, func(p *mesh.ServicePort) bool { return p.Protocol.IsHTTP() })
+	e.secondHop()
+	e.w.Destinations = append(e.w.Destinations, e.redirects...)
 	for i, l := range e.listeners {
 		list := e.routes[i]
 		slices.SortStableFunc(list, func(x, y hosted) int {
@@ -245,7 +249,6 @@ func (e *entering) finish() {
 			RouteConfiguration: inboundRoutes(l), Routes: e.b.entrance(list, e.redirects[i]),
 		})
 	}
-	e.secondHop()
 }
 
 // entrance returns the routes of a listener, given in matching order, all of which lead to redirect. What the services do with requests

@@ -59,8 +59,12 @@ func (b *builder) compileInbound(n *node, w *mesh.Workload) {
 			request: orUnset(l.timeout.PerRequest), idle: orUnset(l.timeout.Idle),
 		}, inboundOf)
 		in := way.listener
-		in.TLS = l.tls
-		w.Inbound = append(w.Inbound, &in)
+		if l.tls != nil {
+			encrypted := *in
+			encrypted.TLS, encrypted.Fingerprint = l.tls, mesh.Hash{}
+			in = &encrypted
+		}
+		w.Inbound = append(w.Inbound, in)
 		w.Destinations = append(w.Destinations, way.destination)
 	}
 }
@@ -89,7 +93,7 @@ func unlessUnset(d time.Duration) *time.Duration {
 
 // inbound is a listener without its TLS, and the application that it leads to.
 type inbound struct {
-	listener    mesh.Listener
+	listener    *mesh.Listener
 	destination *mesh.Destination
 }
 
@@ -102,13 +106,14 @@ func inboundOf(a application) *inbound {
 	}
 	d.Fingerprint = mesh.Fingerprint(d)
 	out := &inbound{
-		listener: mesh.Listener{
+		listener: &mesh.Listener{
 			Port: a.port, Chains: []mesh.Chain{{Name: inboundName(l)}}, StatPrefix: inboundStats(l, a.several),
 		},
 		destination: d,
 	}
 	if !a.protocol.IsHTTP() {
 		out.listener.Targets, out.listener.Idle = only(d), unlessUnset(a.idle)
+		fingerprinted(out.listener)
 		return out
 	}
 	out.listener.RouteConfiguration, out.listener.Hops = inboundRoutes(l), maxHops
@@ -118,6 +123,7 @@ func inboundOf(a application) *inbound {
 	host.Retry = &mesh.Retry{On: []string{"reset-before-request", "refused-stream"}, Max: 1, SameEndpoint: true}
 	host.Fingerprint = mesh.Fingerprint(host)
 	out.listener.Routes = (&mesh.Routes{Hosts: []*mesh.Host{host}}).Seal()
+	fingerprinted(out.listener)
 	return out
 }
 

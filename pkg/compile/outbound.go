@@ -46,6 +46,8 @@ type outboundTCP struct {
 // compileOutbound decides what happens on the ports of all backends, and on all others.
 func (b *builder) compileOutbound(n *node, w *mesh.Workload) {
 	ports := b.outboundPorts(n, w)
+	const beside = 4 // those of leave
+	w.Outbound = make([]*mesh.Listener, 0, len(ports)+beside)
 	for _, p := range ports {
 		if len(p.http) > 0 {
 			w.Outbound = append(w.Outbound, b.httpListener(n, w, p))
@@ -95,15 +97,16 @@ type httpPort struct {
 	number   uint32
 }
 
-// httpNames are the names of an HTTP port, and its chains where connections to all addresses lead to the services.
+// httpNames are the names of an HTTP port, and its listener without routes, where connections to all addresses lead to the services.
 type httpNames struct {
 	chain, routes string
-	all           []mesh.Chain
+	all           mesh.Listener
 }
 
 func httpNamesOf(p httpPort) *httpNames {
 	n := &httpNames{chain: fmt.Sprintf("egress_%s_%d", p.protocol, p.number), routes: fmt.Sprintf("rds_egress_%s_%d", p.protocol, p.number)}
-	n.all = []mesh.Chain{{Name: n.chain}}
+	n.all = mesh.Listener{Port: p.number, StatPrefix: "egress", RouteConfiguration: n.routes, Chains: []mesh.Chain{{Name: n.chain}}}
+	fingerprinted(&n.all)
 	return n
 }
 
@@ -117,10 +120,12 @@ func (b *builder) httpListener(n *node, w *mesh.Workload, p *outboundPort) *mesh
 	if w.Egress.AllowAll {
 		r.Hosts = append(r.Hosts, b.exitsOf(n.mesh).passHost)
 	}
-	l := &mesh.Listener{Port: p.number, StatPrefix: "egress", RouteConfiguration: names.routes, Routes: r.Seal(), Chains: names.all}
+	l := names.all
+	l.Routes = r.Seal()
 	if !p.inspect {
-		return l
+		return &l
 	}
+	l.Fingerprint = mesh.Hash{}
 	l.Chains = make([]mesh.Chain, 0, 1+len(p.http))
 	for i := range p.http {
 		if s := &p.http[i]; len(s.addresses) > 0 {
@@ -132,7 +137,7 @@ func (b *builder) httpListener(n *node, w *mesh.Workload, p *outboundPort) *mesh
 		opening = mesh.ClearHTTP
 	}
 	l.Chains = append(l.Chains, mesh.Chain{Name: names.chain, Inspected: true, Opening: opening})
-	return l
+	return &l
 }
 
 // tcpKey is equal for entries of one service that have the same name.

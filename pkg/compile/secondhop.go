@@ -45,11 +45,33 @@ func (e *entering) secondHop() {
 	if len(e.listeners) > 0 {
 		protocol = e.listeners[0].protocol
 	}
-	names := httpNamesOf(httpPort{protocol, meshv1beta2.PortOutbound})
-	e.w.Outbound = []*mesh.Listener{{
-		Port: meshv1beta2.PortOutbound, Direct: true, Chains: names.all, StatPrefix: "egress", Hops: 1,
-		RouteConfiguration: names.routes, Routes: e.serviceRoutes(),
-	}}
+	l := httpNamesOf(httpPort{protocol, meshv1beta2.PortOutbound}).all
+	l.Direct, l.Hops, l.Fingerprint, l.Routes = true, 1, mesh.Hash{}, e.rememberedRoutes()
+	e.w.Outbound = []*mesh.Listener{&l}
+}
+
+// secondHop are the routes of a gateway's services in the last pass, with what they are made from.
+type secondHop struct {
+	services     mesh.Hash
+	destinations []*mesh.Destination
+	routes       *mesh.Routes
+}
+
+// rememberedRoutes returns the routes of all services: those of the last pass if services and destinations are the same.
+func (e *entering) rememberedRoutes() *mesh.Routes {
+	parts := make([]mesh.Hash, 0, len(e.w.Backends))
+	for _, be := range e.w.Backends {
+		if e.services[hostKey(be.Service)].byHeader {
+			parts = append(parts, mesh.Hash{})
+		}
+		parts = append(parts, be.Service.Fingerprint)
+	}
+	services := mesh.Join(parts)
+	last := e.b.compiler.secondHops.get(e.w.ID, func(mesh.WorkloadID) *secondHop { return &secondHop{} })
+	if last.routes == nil || last.services != services || !slices.Equal(last.destinations, e.w.Destinations) {
+		*last = secondHop{services, slices.Clone(e.w.Destinations), e.serviceRoutes()}
+	}
+	return last.routes
 }
 
 // serviceRoutes are the routes of all services, oldest first. A service whose requests keep their host is named by header, which stands

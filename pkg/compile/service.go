@@ -54,8 +54,10 @@ func sealService(s *mesh.Service) {
 		}
 		port := strconv.FormatUint(uint64(p.Port), 10)
 		p.Host = &mesh.Host{
-			Name: hostOf(s.Name), Object: s.Object, Domains: []string{domain, domain + ":" + port}, Routes: p.Routes,
-			Fingerprint: mesh.Combine(s.Fingerprint, port),
+			Name: hostOf(s.Name), Object: s.Object, Domains: []string{domain, domain + ":" + port}, Routes: p.Routes, Fingerprint: s.Fingerprint,
+		}
+		if len(s.Ports) > 1 {
+			p.Host.Fingerprint = mesh.Combine(s.Fingerprint, port)
 		}
 	}
 }
