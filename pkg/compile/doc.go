@@ -9,9 +9,14 @@
 //  4. routes: inline routes and Route objects of each router, merged, in matching order
 //  5. services: what each virtual service answers on its ports
 //  6. hosts: the names that the operator's DNS server answers
-//  7. workloads: each node with its backends, and what its applications may mean by a port
-//  8. members: which proxies belong to which workload
-//  9. seal: fingerprints and sorting
+//  7. workloads: each node with its backends, and its listeners: inbound in listener.go, outbound in outbound.go and share.go, ways out of
+//     the mesh in exits.go
+//  8. gateways: each with the listeners of its two hops, in gateway.go and secondhop.go
+//  9. members: which proxies belong to which workload
+//  10. seal: fingerprints and sorting
+//
+// Names of route configurations, filter chains, virtual hosts, clusters and statistics are App Mesh's, because dashboards and alerts refer
+// to them. They are made where what they name is made.
 //
 // A mistake of a user becomes a Problem that names object, field and remedy, and costs only the part it is in. A reference that
 // does not resolve keeps its share of the traffic and answers 503; it never falls through to something broader.

@@ -129,7 +129,8 @@ func inboundOf(a application) *inbound {
 
 // anyHost is the front-end's own host that takes every request to one destination.
 func anyHost(name string, d *mesh.Destination, t mesh.Timeout) *mesh.Host {
-	return &mesh.Host{Name: name, Domains: []string{anyDomain}, Routes: []*mesh.Route{{Match: mesh.Match{Path: "/"}, Targets: only(d), Timeout: t}}}
+	all := &mesh.Route{Match: mesh.Match{Path: "/"}, Targets: only(d), Timeout: t}
+	return &mesh.Host{Name: name, Domains: []string{anyDomain}, Routes: []*mesh.Route{all}}
 }
 
 // only is the single target d.

@@ -79,7 +79,7 @@ func (b *builder) outboundPorts(n *node, w *mesh.Workload) []*outboundPort {
 				if p.http == nil {
 					p.http = make([]outboundHTTP, 0, len(w.Backends))
 				}
-				p.http = append(p.http, outboundHTTP{service: be.Service, host: sp.Host})
+				p.http = append(p.http, outboundHTTP{service: be.Service, host: hostFor(be.Service, sp)})
 				p.protocol = broader(p.protocol, sp.Protocol)
 			}
 		}

@@ -168,7 +168,8 @@ func routesOf(s *mesh.Service, told ...mesh.ValueMatch) []*mesh.Route {
 		with := *r.route
 		with.Match.Headers = slices.Concat(with.Match.Headers, told)
 		if len(ports) > 1 {
-			with.Match.Headers = append(with.Match.Headers, mesh.ValueMatch{Name: portHeader, Kind: mesh.Exact, Value: strconv.FormatUint(uint64(r.port), 10)})
+			port := strconv.FormatUint(uint64(r.port), 10)
+			with.Match.Headers = append(with.Match.Headers, mesh.ValueMatch{Name: portHeader, Kind: mesh.Exact, Value: port})
 		}
 		out[i] = &with
 	}

@@ -37,29 +37,26 @@ func (b *builder) compileServices() {
 		slices.SortFunc(s.Sources, mesh.Object.Compare)
 		s.Sources = slices.Compact(s.Sources)
 		s.Size = serviceSize(s)
-		sealService(s)
+		s.Fingerprint = mesh.Fingerprint(s)
 		v.service = s
 	}
 	b.findAlike()
 }
 
-// sealService sets the fingerprint of a service and the hosts of its ports.
-func sealService(s *mesh.Service) {
-	s.Fingerprint = mesh.Hash{}
-	s.Fingerprint = mesh.Fingerprint(s)
-	domain := strings.TrimSuffix(s.Name, ".") // as the host is looked up
-	for _, p := range s.Ports {
-		if !p.Protocol.IsHTTP() {
-			continue
-		}
-		port := strconv.FormatUint(uint64(p.Port), 10)
-		p.Host = &mesh.Host{
-			Name: hostOf(s.Name), Object: s.Object, Domains: []string{domain, domain + ":" + port}, Routes: p.Routes, Fingerprint: s.Fingerprint,
-		}
-		if len(s.Ports) > 1 {
-			p.Host.Fingerprint = mesh.Combine(s.Fingerprint, port)
-		}
+// hostFor returns the host of an HTTP port of a service, made in this pass, for all callers.
+func hostFor(s *mesh.Service, p *mesh.ServicePort) *mesh.Host {
+	if p.Host != nil {
+		return p.Host
 	}
+	port := strconv.FormatUint(uint64(p.Port), 10)
+	domain := strings.TrimSuffix(s.Name, ".") // as the host is looked up
+	p.Host = &mesh.Host{
+		Name: hostOf(s.Name), Object: s.Object, Domains: []string{domain, domain + ":" + port}, Routes: p.Routes, Fingerprint: s.Fingerprint,
+	}
+	if len(s.Ports) > 1 {
+		p.Host.Fingerprint = mesh.Combine(s.Fingerprint, port)
+	}
+	return p.Host
 }
 
 // findAlike notes the meshes in which the hosts of two services may be the same to Envoy: names that differ by case only, or that

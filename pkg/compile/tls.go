@@ -197,7 +197,7 @@ func withDestinations(s *mesh.Service, f func(*mesh.Destination) *mesh.Destinati
 	changed := false
 	for i, p := range out.Ports {
 		port := *p
-		port.Routes = slices.Clone(p.Routes)
+		port.Routes, port.Host = slices.Clone(p.Routes), nil
 		for j, r := range port.Routes {
 			route := *r
 			route.Targets = slices.Clone(r.Targets)
@@ -217,7 +217,8 @@ func withDestinations(s *mesh.Service, f func(*mesh.Destination) *mesh.Destinati
 	if !changed {
 		return s
 	}
-	sealService(&out)
+	out.Fingerprint = mesh.Hash{}
+	out.Fingerprint = mesh.Fingerprint(&out)
 	return &out
 }
 

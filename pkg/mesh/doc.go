@@ -8,6 +8,10 @@
 // Every node carries the Object that caused it, which is what conditions, `explain` and error messages name.
 // A fault of a user is a Problem, never an error.
 //
-// Start with Model, then Workload (who runs a proxy), Service (what is called) and Destination (where it goes).
+// A workload has listeners. The chains of a Listener say which connections it takes; its Routes say what HTTP requests meet, by host and
+// then in order; its targets, or those of a route, are Destinations. None of this depends on the kind of resources that users write: a
+// front-end decides all names, and what it needs of its own (a second hop, a helper header, a closed port) it builds of the same parts.
+//
+// Start with Model, then Workload (who runs a proxy), Listener, Routes, Destination (where it goes) and Service (what is called).
 // The package imports nothing of this module.
 package mesh

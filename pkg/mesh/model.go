@@ -242,6 +242,7 @@ type ServicePort struct {
 	Protocol Protocol
 	// Routes are in the order in which they are tried. Empty means that every request gets a 404.
 	Routes []*Route
-	// Host is what the requests of callers meet, the same for all of them; nil for TCP. The service's fingerprint covers it.
+	// Host is what the requests of callers meet, the same for all of them; nil for TCP and where nobody calls the port. The service's
+	// fingerprint covers it.
 	Host *Host `hash:"-"`
 }

@@ -5,8 +5,8 @@
 // map look-ups only; a leaf that needs one more fact gets a larger input, nothing is read from the side. The memory keeps what
 // the last pass used.
 //
-// Names of listeners, route configurations, clusters and statistics are App Mesh's, because dashboards and alerts refer to
-// them; they are all made in names.go. Invariants that Envoy forces, each measured on the real one:
+// There is one way: listeners, routes, clusters. What is said here depends on no kind of resource that users write. Names are the model's,
+// but for those of Envoy's listeners, which follow from the port. Invariants that Envoy forces, each measured on the real one:
 //
 //   - Listener-level fields never change during a proxy's life; change is expressed by filter chains only.
 //   - Route configurations are always delivered by RDS under stable names.
@@ -14,5 +14,5 @@
 //     asks for its endpoints again and can never warm for ever.
 //   - Every listener and route configuration states the clusters it needs; the server holds it until these are warm.
 //
-// Start with Translator.Translate, then sidecar.go and gateway.go. The package imports mesh and xds, and Envoy's API.
+// Start with Translator.Translate, then sockets.go, listener.go, route.go and cluster.go. The package imports mesh and xds, and Envoy's API.
 package translate

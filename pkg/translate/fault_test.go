@@ -14,7 +14,9 @@ import (
 // service is one that Envoy takes, on port 80.
 func service(name string) *mesh.Host {
 	o := mesh.Object{Kind: "VirtualService", Namespace: "ns", Name: name}
-	d := &mesh.Destination{Cluster: "cds_egress_m_" + name + "_http_80", Object: o, Port: 80, Protocol: mesh.HTTP, Endpoints: &mesh.Endpoints{}}
+	d := &mesh.Destination{
+		Cluster: "cds_egress_m_" + name + "_http_80", Object: o, Port: 80, Protocol: mesh.HTTP, Endpoints: &mesh.Endpoints{},
+	}
 	return &mesh.Host{Name: name, Object: o, Domains: []string{name, name + ":80"}, Routes: []*mesh.Route{{
 		Object: o, Match: mesh.Match{Path: "/"}, Targets: []mesh.Target{{Cluster: d.Cluster, Weight: 1, Destination: d}}, Retry: &mesh.Retry{},
 	}}}
@@ -43,7 +45,8 @@ func model(inbound, outbound []*mesh.Listener) *mesh.Model {
 // caller is a workload that calls the services.
 func caller(services ...*mesh.Host) *mesh.Model {
 	return model(nil, []*mesh.Listener{{
-		Port: 80, StatPrefix: "egress", Chains: []mesh.Chain{{Name: "egress"}}, RouteConfiguration: outgoing, Routes: &mesh.Routes{Hosts: services},
+		Port: 80, StatPrefix: "egress", Chains: []mesh.Chain{{Name: "egress"}},
+		RouteConfiguration: outgoing, Routes: &mesh.Routes{Hosts: services},
 	}})
 }
 
@@ -136,7 +139,8 @@ func TestAChainThatTakesAnothersConnectionsIsLeftOut(t *testing.T) {
 		h := service(name)
 		w.Destinations = append(w.Destinations, h.Routes[0].Targets[0].Destination)
 		w.Outbound = append(w.Outbound, &mesh.Listener{
-			Port: 80, Object: h.Object, StatPrefix: "egress", Targets: h.Routes[0].Targets, Chains: []mesh.Chain{{Name: name, Addresses: []string{"10.0.0.1"}}},
+			Port: 80, Object: h.Object, StatPrefix: "egress", Targets: h.Routes[0].Targets,
+			Chains: []mesh.Chain{{Name: name, Addresses: []string{"10.0.0.1"}}},
 		})
 	}
 	w.Fingerprint = mesh.Fingerprint(w)

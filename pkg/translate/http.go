@@ -196,7 +196,7 @@ var (
 	toItself = connections{Requests: 200, Alone: true}
 )
 
-// maxHops is how many proxies a request passes before that of the application: the two hops of a gateway, one of a sidecar.
+// maxHops is how many proxies a request passes at most before that of the application.
 const maxHops = 2
 
 // connectionsTo is how clusters of a destination use their connections.

@@ -46,11 +46,48 @@ func TestRandomSets(t *testing.T) {
 		if what := silent(o, got.Result); what != "" {
 			t.Fatalf("seed %d: %s is left out without a word", s, what)
 		}
+		for _, w := range got.Result.Model.Workloads {
+			if cluster := undefined(w); cluster != "" {
+				t.Fatalf("seed %d: %s leads to the cluster %s, which is not defined", s, w.Object, cluster)
+			}
+		}
 	}
 	t.Logf("%d sets, %d groups of proxies", *sets, groups)
 	if groups < *sets {
 		t.Errorf("only %d groups in %d sets: the sets prove little", groups, *sets)
 	}
+}
+
+// undefined returns a cluster that a listener or route of the workload leads to although it is not among its destinations.
+func undefined(w *mesh.Workload) string {
+	defined := map[string]mesh.Hash{}
+	for _, d := range w.Destinations {
+		defined[d.Cluster] = d.Fingerprint
+	}
+	missing := func(targets []mesh.Target) string {
+		for _, t := range targets {
+			if t.Destination != nil && (t.Cluster != t.Destination.Cluster || defined[t.Cluster] != t.Destination.Fingerprint) {
+				return t.Cluster
+			}
+		}
+		return ""
+	}
+	for _, l := range slices.Concat(w.Inbound, w.Outbound) {
+		if c := missing(l.Targets); c != "" {
+			return c
+		}
+		if l.Routes == nil {
+			continue
+		}
+		for _, h := range l.Routes.Hosts {
+			for _, r := range h.Routes {
+				if c := missing(r.Targets); c != "" {
+					return c
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // silent returns something that is not served although no problem says so.
