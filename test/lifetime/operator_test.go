@@ -210,7 +210,7 @@ func (c *cluster) await(t *testing.T, what string, condition func() error) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Fatalf("waited in vain until %s: %v", what, err)
+	t.Fatalf("gave up waiting until %s: %v", what, err)
 }
 
 // parse reads one object of our group.
