@@ -52,9 +52,9 @@ type Options struct {
 	Version string
 	// MetricsAddr and HealthPort are where metrics and probes are served; XDSAddr, PeerAddr, WebhookPort and AdminAddr likewise.
 	MetricsAddr            string
-	HealthPort, AdminPort  int
-	XDSPort, PeerPort      int
-	WebhookPort, DNSPort   int
+	HealthPort, AdminPort  uint16
+	XDSPort, PeerPort      uint16
+	WebhookPort, DNSPort   uint16
 	LeaderElection         bool
 	SyncPeriod             time.Duration
 	TLSMinVersion          uint16
@@ -229,7 +229,7 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 			},
 		},
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
-		WebhookServer: newHooks(op.draining, op.WebhookPort, &tls.Config{
+		WebhookServer: newHooks(op.draining, int(op.WebhookPort), &tls.Config{
 			NextProtos: []string{"h2", "http/1.1"}, MinVersion: op.TLSMinVersion, CipherSuites: op.TLSCipherSuites,
 			GetCertificate: op.operatorCA.ServerConfig().GetCertificate,
 		}, op.panicked("webhook")),
