@@ -69,8 +69,8 @@ func loadAuthority(ctx context.Context, c client.Client, namespace, name string,
 	return nil, fmt.Errorf("secret %s appears and disappears", key)
 }
 
-// follower keeps an issuer in step with its Secret on every replica.
-type follower struct {
+// caWatcher keeps an issuer in step with its Secret on every replica.
+type caWatcher struct {
 	client    client.Client
 	namespace string
 	secret    string
@@ -79,10 +79,10 @@ type follower struct {
 }
 
 // NeedLeaderElection is false: every replica serves certificates.
-func (f *follower) NeedLeaderElection() bool { return false }
+func (f *caWatcher) NeedLeaderElection() bool { return false }
 
 // Start re-reads the Secret every minute until ctx ends.
-func (f *follower) Start(ctx context.Context) error {
+func (f *caWatcher) Start(ctx context.Context) error {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
@@ -105,19 +105,19 @@ func (f *follower) Start(ctx context.Context) error {
 	}
 }
 
-// keeper is the leader's part: it renews authorities in time and keeps the roots in the webhook configurations. A new root is
+// caRotator is the leader's part: it renews authorities in time and keeps the roots in the webhook configurations. A new root is
 // published in them before any replica signs under it, because followers switch only after it has been stored.
-type keeper struct {
+type caRotator struct {
 	client    client.Client
 	namespace string
 	log       logr.Logger
 }
 
 // NeedLeaderElection is true: one writer is enough.
-func (k *keeper) NeedLeaderElection() bool { return true }
+func (k *caRotator) NeedLeaderElection() bool { return true }
 
 // Start checks at once and then every 10 seconds until ctx ends, because somebody may apply the configurations again at any time.
-func (k *keeper) Start(ctx context.Context) error {
+func (k *caRotator) Start(ctx context.Context) error {
 	const period = 10 * time.Second
 	tick := time.NewTicker(period)
 	defer tick.Stop()
@@ -133,7 +133,7 @@ func (k *keeper) Start(ctx context.Context) error {
 	}
 }
 
-func (k *keeper) check(ctx context.Context) error {
+func (k *caRotator) check(ctx context.Context) error {
 	a, err := loadAuthority(ctx, k.client, k.namespace, operatorAuthoritySecret, operatorAuthorityLife)
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func (k *keeper) check(ctx context.Context) error {
 	return k.publish(ctx, a.Bundle())
 }
 
-func (k *keeper) renew(ctx context.Context, a *identity.Authority) (*identity.Authority, error) {
+func (k *caRotator) renew(ctx context.Context, a *identity.Authority) (*identity.Authority, error) {
 	next, err := a.Renew(time.Now())
 	if err != nil {
 		return nil, err
@@ -172,7 +172,7 @@ func (k *keeper) renew(ctx context.Context, a *identity.Authority) (*identity.Au
 }
 
 // publish writes the roots into both webhook configurations where they differ.
-func (k *keeper) publish(ctx context.Context, bundle []byte) error {
+func (k *caRotator) publish(ctx context.Context, bundle []byte) error {
 	var m admissionregistrationv1.MutatingWebhookConfiguration
 	if err := k.client.Get(ctx, types.NamespacedName{Name: mutatingConfiguration}, &m); err != nil {
 		return fmt.Errorf("read %s: %w", mutatingConfiguration, err)

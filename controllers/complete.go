@@ -22,7 +22,7 @@ func (op *operator) writeLifetimes(context.Context, *rest.Config) error {
 		client: op.manager.GetClient(), live: op.client, log: op.log.WithName("lifetime"),
 		namespace: op.Namespace, revisions: op.source.Revisions,
 		recorder: func(component string) events.EventRecorder { return op.manager.GetEventRecorder(component) },
-		objects:  op.source.Objects, snapshot: op.pipeline.Last, rows: op.rows, acked: op.pipeline.AckedThrough, wake: op.stir,
+		objects:  op.source.Objects, snapshot: op.pipeline.Last, rows: op.rows, acked: op.pipeline.AckedThrough, trigger: op.lifetimeTrigger,
 	})
 }
 

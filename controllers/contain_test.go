@@ -125,7 +125,7 @@ func TestAPanicInAWriterConcernsOneObjectOnly(t *testing.T) {
 		for _, name := range []string{"a", "bad", "c"} {
 			requests = append(requests, input.CertificateRequest{Object: input.AppMesh("VirtualNode", "ns", name), DNS: []string{name + ".ns"}})
 		}
-		s := signerOf(t, c, requests)
+		s := issuerOf(t, c, requests)
 		if err := s.check(t.Context(), time.Now()); err != nil {
 			t.Error(err)
 		}
@@ -138,7 +138,7 @@ func TestAPanicInAWriterConcernsOneObjectOnly(t *testing.T) {
 	})
 	t.Run("settings", func(t *testing.T) {
 		c, written := faulty()
-		s := signerOf(t, c, nil)
+		s := issuerOf(t, c, nil)
 		s.settings = func() (out []*meshv1alpha1.MeshSettings) {
 			for _, name := range []string{"a", "bad", "c"} {
 				out = append(out, &meshv1alpha1.MeshSettings{ObjectMeta: metav1.ObjectMeta{Name: name}})

@@ -41,7 +41,7 @@ func (h *hosts) note(s *pipeline.Snapshot, server string) {
 	}
 	h.table.Store(nameserver.NewTable(now, server))
 	h.last.Store(&now)
-	wakeUp(h.changed)
+	trigger(h.changed)
 }
 
 func sameHost(x, y mesh.Name) bool {

@@ -47,7 +47,7 @@ type lifetimeWriter struct {
 	snapshot func() *pipeline.Snapshot
 	rows     func() []peer.Row
 	acked    func(group, acked, sent string) uint64
-	wake     <-chan struct{}
+	trigger  <-chan struct{}
 
 	previous *pipeline.Snapshot
 	lives    map[types.UID]*life
@@ -98,7 +98,7 @@ func (w *lifetimeWriter) Start(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 			continue
-		case <-w.wake:
+		case <-w.trigger:
 			timer.Stop()
 		}
 		select {

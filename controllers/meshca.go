@@ -20,8 +20,8 @@ import (
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
 
-// signer is the leader's part of the mesh's authority: it renews the root and stores the certificates that workloads need.
-type signer struct {
+// certificateIssuer is the leader's part of the mesh's authority: it renews the root and stores the certificates that workloads need.
+type certificateIssuer struct {
 	client    client.Client
 	namespace string
 	log       logr.Logger
@@ -31,14 +31,14 @@ type signer struct {
 	stored func() []string
 	// settings are all MeshSettings.
 	settings func() []*meshv1alpha1.MeshSettings
-	wake     <-chan struct{}
+	trigger  <-chan struct{}
 }
 
 // NeedLeaderElection is true: one writer is enough.
-func (s *signer) NeedLeaderElection() bool { return true }
+func (s *certificateIssuer) NeedLeaderElection() bool { return true }
 
 // Start signs until ctx ends: at every pass of the pipeline, and every minute in any case.
-func (s *signer) Start(ctx context.Context) error {
+func (s *certificateIssuer) Start(ctx context.Context) error {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
@@ -54,14 +54,14 @@ func (s *signer) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		case <-s.wake:
+		case <-s.trigger:
 		}
 	}
 }
 
-func (s *signer) contain() containment { return containment{s.log, "ca"} }
+func (s *certificateIssuer) contain() containment { return containment{s.log, "ca"} }
 
-func (s *signer) check(ctx context.Context, now time.Time) error {
+func (s *certificateIssuer) check(ctx context.Context, now time.Time) error {
 	last := s.snapshot()
 	if last == nil {
 		return nil
@@ -94,7 +94,7 @@ func (s *signer) check(ctx context.Context, now time.Time) error {
 }
 
 // authority returns the root, renewed when its time has come. The renewed one is trusted by proxies before it signs, see package ca.
-func (s *signer) authority(ctx context.Context, now time.Time) (*identity.Authority, error) {
+func (s *certificateIssuer) authority(ctx context.Context, now time.Time) (*identity.Authority, error) {
 	a, err := loadAuthority(ctx, s.client, s.namespace, ca.SecretName, ca.Life)
 	if err != nil || !a.Due(now) {
 		return a, err
@@ -120,7 +120,7 @@ func (s *signer) authority(ctx context.Context, now time.Time) (*identity.Author
 }
 
 // issue stores a new certificate of a workload.
-func (s *signer) issue(ctx context.Context, a *identity.Authority, r input.CertificateRequest, now time.Time) error {
+func (s *certificateIssuer) issue(ctx context.Context, a *identity.Authority, r input.CertificateRequest, now time.Time) error {
 	k, err := ca.Issue(a, r, now)
 	if err != nil {
 		return fmt.Errorf("sign the certificate of %s: %w", r.Object, err)
@@ -140,7 +140,7 @@ func (s *signer) issue(ctx context.Context, a *identity.Authority, r input.Certi
 }
 
 // clean deletes the certificates that nobody needs any more.
-func (s *signer) clean(ctx context.Context, wanted []input.CertificateRequest, stored []string) error {
+func (s *certificateIssuer) clean(ctx context.Context, wanted []input.CertificateRequest, stored []string) error {
 	keep := map[string]bool{}
 	for _, r := range wanted {
 		keep[ca.LeafName(r.Object)] = true

@@ -18,9 +18,9 @@ import (
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
 
-func signerOf(t *testing.T, c *fake.ClientBuilder, requests []input.CertificateRequest, stored ...string) *signer {
+func issuerOf(t *testing.T, c *fake.ClientBuilder, requests []input.CertificateRequest, stored ...string) *certificateIssuer {
 	t.Helper()
-	return &signer{
+	return &certificateIssuer{
 		client: c.Build(), namespace: "system", log: logr.Discard(),
 		snapshot: func() *pipeline.Snapshot { return &pipeline.Snapshot{Result: &input.Result{Certificates: requests}} },
 		leaves:   func() map[mesh.Object]input.KeyPair { return nil }, stored: func() []string { return stored },
@@ -44,7 +44,7 @@ func TestACertificateThatCannotBeMadeKeepsBackNoOther(t *testing.T) {
 		o := input.AppMesh("VirtualNode", "bank", string(rune('a'+len(requests))))
 		requests = append(requests, input.CertificateRequest{Object: o, DNS: []string{name}})
 	}
-	s := signerOf(t, fake.NewClientBuilder().WithScheme(scheme(t)), requests)
+	s := issuerOf(t, fake.NewClientBuilder().WithScheme(scheme(t)), requests)
 	if err := s.check(t.Context(), time.Now()); err == nil {
 		t.Error("nothing is said of those that cannot be made")
 	}
@@ -61,7 +61,7 @@ func TestACertificateThatCannotBeMadeKeepsBackNoOther(t *testing.T) {
 func TestSecretsOfNobodyAreDeleted(t *testing.T) {
 	wanted := input.AppMesh("VirtualNode", "bank", "pay")
 	old := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: "aftermesh-leaf-of-another-form"}}
-	s := signerOf(t, fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(old),
+	s := issuerOf(t, fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(old),
 		[]input.CertificateRequest{{Object: wanted, DNS: []string{"pay.bank"}}}, old.Name, ca.LeafName(wanted))
 	if err := s.check(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)

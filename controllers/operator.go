@@ -52,9 +52,9 @@ type Options struct {
 	Version string
 	// MetricsAddr and HealthPort are where metrics and probes are served; XDSAddr, PeerAddr, WebhookPort and AdminAddr likewise.
 	MetricsAddr            string
-	HealthPort, AdminPort  int
-	XDSPort, PeerPort      int
-	WebhookPort, DNSPort   int
+	HealthPort, AdminPort  uint16
+	XDSPort, PeerPort      uint16
+	WebhookPort, DNSPort   uint16
 	LeaderElection         bool
 	SyncPeriod             time.Duration
 	TLSMinVersion          uint16
@@ -95,14 +95,14 @@ type operator struct {
 	peers      *peer.Table
 	operatorCA *identity.Issuer
 	xdsCA      *identity.Issuer
-	wake       chan struct{} // of the status writer
-	stir       chan struct{} // of the lifetime writer
-	sign       chan struct{} // of the signer
-	look       chan struct{} // of the watchman
-	served     chan struct{} // closed after the first pass
-	hosts      hosts
-	early      []func(context.Context) error
-	draining   context.Context // ends when the replica is told to end, ShutdownDelay before it does
+
+	// The triggers make a writer look at the snapshot again.
+	statusTrigger, lifetimeTrigger, certificateTrigger, podTrigger chan struct{}
+
+	served   chan struct{} // closed after the first pass
+	hosts    hosts
+	early    []func(context.Context) error
+	draining context.Context // ends when the replica is told to end, ShutdownDelay before it does
 }
 
 // Run serves until ctx ends, and ShutdownDelay longer. The error says what kept it from starting or made it stop.
@@ -110,7 +110,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options, log logr.Logger) erro
 	draining := ctx
 	ctx, cancel := delayed(ctx, o.ShutdownDelay)
 	defer cancel()
-	op := &operator{draining: draining, Options: o, log: log, wake: make(chan struct{}, 1), stir: make(chan struct{}, 1), sign: make(chan struct{}, 1), look: make(chan struct{}, 1), served: make(chan struct{}), hosts: hosts{changed: make(chan struct{}, 1)}}
+	op := &operator{draining: draining, Options: o, log: log, statusTrigger: make(chan struct{}, 1), lifetimeTrigger: make(chan struct{}, 1), certificateTrigger: make(chan struct{}, 1), podTrigger: make(chan struct{}, 1), served: make(chan struct{}), hosts: hosts{changed: make(chan struct{}, 1)}}
 	steps := []struct {
 		what string
 		do   func(context.Context, *rest.Config) error
@@ -229,7 +229,7 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 			},
 		},
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
-		WebhookServer: newHooks(op.draining, op.WebhookPort, &tls.Config{
+		WebhookServer: newHooks(op.draining, int(op.WebhookPort), &tls.Config{
 			NextProtos: []string{"h2", "http/1.1"}, MinVersion: op.TLSMinVersion, CipherSuites: op.TLSCipherSuites,
 			GetCertificate: op.operatorCA.ServerConfig().GetCertificate,
 		}, op.panicked("webhook")),
@@ -245,8 +245,8 @@ func (op *operator) newManager(_ context.Context, cfg *rest.Config) error {
 		}
 	}
 	return errors.Join(
-		m.Add(&follower{client: op.client, namespace: op.Namespace, secret: operatorAuthoritySecret, issuer: op.operatorCA, log: op.log}),
-		m.Add(&keeper{client: op.client, namespace: op.Namespace, log: op.log}),
+		m.Add(&caWatcher{client: op.client, namespace: op.Namespace, secret: operatorAuthoritySecret, issuer: op.operatorCA, log: op.log}),
+		m.Add(&caRotator{client: op.client, namespace: op.Namespace, log: op.log}),
 	)
 }
 
@@ -308,25 +308,25 @@ func (op *operator) watch(ctx context.Context, _ *rest.Config) error {
 			close(op.served)
 		}
 		op.signal()
-		wakeUp(op.sign)
-		wakeUp(op.look)
+		trigger(op.certificateTrigger)
+		trigger(op.podTrigger)
 	}})
 }
 
 func (op *operator) signCertificates(context.Context, *rest.Config) error {
-	return op.manager.Add(&signer{
+	return op.manager.Add(&certificateIssuer{
 		client: op.client, namespace: op.Namespace, log: op.log.WithName("ca"),
-		snapshot: op.pipeline.Last, leaves: op.source.Leaves, stored: op.source.LeafSecrets, settings: op.source.Settings, wake: op.sign,
+		snapshot: op.pipeline.Last, leaves: op.source.Leaves, stored: op.source.LeafSecrets, settings: op.source.Settings, trigger: op.certificateTrigger,
 	})
 }
 
 // signal wakes the leader's writers.
 func (op *operator) signal() {
-	wakeUp(op.wake)
-	wakeUp(op.stir)
+	trigger(op.statusTrigger)
+	trigger(op.lifetimeTrigger)
 }
 
-func wakeUp(c chan struct{}) {
+func trigger(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
@@ -351,10 +351,10 @@ func (op *operator) writeStatuses(context.Context, *rest.Config) error {
 	return errors.Join(
 		op.manager.Add(&statusWriter{
 			client: op.manager.GetClient(), recorder: op.manager.GetEventRecorder("aftermesh"), log: op.log.WithName("status"),
-			objects: func() *input.Objects { return lifetime.Serve(op.source.Objects()) }, revised: op.source.Revised, snapshot: op.pipeline.Last, proxies: op.proxyStates, wake: op.wake, arn: op.ARN,
+			objects: func() *input.Objects { return lifetime.Serve(op.source.Objects()) }, revised: op.source.Revised, snapshot: op.pipeline.Last, proxies: op.proxyStates, trigger: op.statusTrigger, arn: op.ARN,
 		}),
 		op.manager.Add(everywhere(op.forwardSignals)),
-		op.manager.Add(&watchman{log: op.log.WithName("pods"), recorder: op.manager.GetEventRecorder("aftermesh"), snapshot: op.pipeline.Last, silent: op.silent, wake: op.look}),
+		op.manager.Add(&podEvents{log: op.log.WithName("pods"), recorder: op.manager.GetEventRecorder("aftermesh"), snapshot: op.pipeline.Last, silent: op.silent, trigger: op.podTrigger}),
 	)
 }
 

@@ -47,7 +47,7 @@ func (op *operator) servePeers() error {
 				return next(srv, s)
 			}))
 		(&peer.Server{Rows: op.ownRows, Seen: op.source.Seen, Watch: op.cache.Watch}).Register(g)
-		return serveGRPC(ctx, g, net.JoinHostPort(op.PodIP, strconv.Itoa(op.PeerPort)))
+		return serveGRPC(ctx, g, net.JoinHostPort(op.PodIP, strconv.Itoa(int(op.PeerPort))))
 	}
 	return errors.Join(op.manager.Add(everywhere(serve)), op.manager.Add(everywhere(op.findPeers)))
 }
@@ -79,7 +79,7 @@ func (op *operator) peerAddresses() []string {
 		}
 		for _, e := range s.Endpoints {
 			if !slices.Contains(op.PodIPs, e.Address) && e.Address != op.PodIP {
-				addresses = append(addresses, net.JoinHostPort(e.Address, strconv.Itoa(op.PeerPort)))
+				addresses = append(addresses, net.JoinHostPort(e.Address, strconv.Itoa(int(op.PeerPort))))
 			}
 		}
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // judgeSettings writes the conditions of MeshSettings where they are others than stored.
-func (s *signer) judgeSettings(ctx context.Context, now time.Time) error {
+func (s *certificateIssuer) judgeSettings(ctx context.Context, now time.Time) error {
 	var failed []error
 	for _, m := range s.settings() {
 		s.contain().run(func() {
@@ -28,7 +28,7 @@ func (s *signer) judgeSettings(ctx context.Context, now time.Time) error {
 	return errors.Join(failed...)
 }
 
-func (s *signer) judge(ctx context.Context, m *meshv1alpha1.MeshSettings, now time.Time) error {
+func (s *certificateIssuer) judge(ctx context.Context, m *meshv1alpha1.MeshSettings, now time.Time) error {
 	want := status.Settings(m, metav1.NewTime(now.Truncate(time.Second)))
 	if equality.Semantic.DeepEqual(m.Status, want) {
 		return nil

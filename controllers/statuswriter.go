@@ -51,7 +51,7 @@ type statusWriter struct {
 	proxies  func() map[string]status.ProxyState
 	// revised is true when the accepted specification that is served in place of the current one is stored.
 	revised  func(uid types.UID, generation int64) bool
-	wake     <-chan struct{}
+	trigger  <-chan struct{}
 	arn      status.ARN
 	computer status.Computer
 	memory   map[mesh.Object]*memory
@@ -95,7 +95,7 @@ func (w *statusWriter) Start(ctx context.Context) error {
 			return nil
 		case <-timer:
 			continue
-		case <-w.wake:
+		case <-w.trigger:
 		}
 		select {
 		case <-ctx.Done():
@@ -242,7 +242,7 @@ func (w *statusWriter) write(ctx context.Context, m *memory, d *status.Desired, 
 	return nil
 }
 
-// tell records events where an object was refused or taken again.
+// outside records events where an object was refused or taken again.
 func (w *statusWriter) tell(before, after meshv1beta2.Object) {
 	for _, kind := range []string{meshv1beta2.ConditionAccepted, meshv1beta2.ConditionResolvedRefs, meshv1beta2.ConditionProgrammed, meshv1beta2.ConditionInjected} {
 		had := meshv1beta2.FindCondition(*before.Common().Conditions, kind)

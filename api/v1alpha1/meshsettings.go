@@ -4,7 +4,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// CertificateSource says which Secret stands in for a certificate or an authority that App Mesh had from elsewhere.
+// CertificateSource says which Secret replaces a certificate or an authority that App Mesh had from elsewhere.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.arn) != has(self.sdsName)",message="exactly one of arn and sdsName must be given"
 type CertificateSource struct {

@@ -65,7 +65,7 @@ const (
 	ReasonMeshNotDesignated = "MeshNotDesignated"
 	// ReasonMeshNotFound: the Mesh of spec.meshRef does not exist.
 	ReasonMeshNotFound = "MeshNotFound"
-	// ReasonMeshUIDMismatch: the Mesh of spec.meshRef was deleted and made anew.
+	// ReasonMeshUIDMismatch: the Mesh of spec.meshRef was deleted and recreated.
 	ReasonMeshUIDMismatch = "MeshUIDMismatch"
 	// ReasonMeshNotActive: the Mesh was not accepted.
 	ReasonMeshNotActive = "MeshNotActive"

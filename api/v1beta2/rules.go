@@ -31,7 +31,7 @@ type Rule struct {
 	Reason string
 	// About is the rule in a few words.
 	About string
-	// Fields are those that work otherwise than in App Mesh, or not at all, because of the rule: kind and JSON path below spec,
+	// Fields are those that work differently than in App Mesh, or not at all, because of the rule: kind and JSON path below spec,
 	// with [] for list items; a path stands for everything below it. NoEffect says that they have none.
 	Fields   []string
 	NoEffect bool
@@ -182,9 +182,9 @@ var addedRules = []Rule{
 	without("A1", "every mesh belongs to its cluster", "Mesh.meshOwner"),
 }
 
-// deviations are what compile says when it serves a field otherwise than App Mesh did.
+// deviations are what compile says when it serves a field differently from App Mesh.
 var deviations = []Rule{
-	otherwise("V1", "the mesh's own authority stands in for the ARN, unless MeshSettings map it to a Secret",
+	otherwise("V1", "the mesh's own authority replaces the ARN, unless MeshSettings map it to a Secret",
 		"VirtualNode.listeners[].tls.certificate.acm", "VirtualGateway.listeners[].tls.certificate.acm"),
 	otherwise("V2", "the mesh's own authority is trusted in place of the ARN, unless MeshSettings map it to a Secret",
 		"VirtualNode.backendDefaults.clientPolicy.tls.validation.trust.acm", "VirtualNode.backends[].virtualService.clientPolicy.tls.validation.trust.acm",

@@ -15,7 +15,7 @@ const (
 
 // ListenerTLSCertificate is a union: exactly one field is set.
 type ListenerTLSCertificate struct {
-	// ACM names a certificate of AWS Certificate Manager; the built-in CA or a configured Secret stands in for it.
+	// ACM names a certificate of AWS Certificate Manager; the built-in CA or a configured Secret replaces it.
 	// +optional
 	ACM *ACMCertificate `json:"acm,omitempty"`
 	// File is a certificate in Envoy's file system.
@@ -72,7 +72,7 @@ type TLSValidation struct {
 
 // TLSTrust is a union: exactly one field is set.
 type TLSTrust struct {
-	// ACM trusts private authorities of AWS Certificate Manager; the built-in CA or a configured Secret stands in for them.
+	// ACM trusts private authorities of AWS Certificate Manager; the built-in CA or a configured Secret replaces them.
 	// +optional
 	ACM *ACMTrust `json:"acm,omitempty"`
 	// File is a bundle in Envoy's file system.

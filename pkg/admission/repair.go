@@ -16,7 +16,7 @@ import (
 // repairer lets references change that have lost their referent. A Mesh or VirtualGateway that was deleted by force and made
 // anew has another UID, and its members could otherwise never be moved to it.
 //
-// A reference gets nobody in: it may only be written, at the first time or anew, when the Mesh or gateway selects the object now.
+// A reference gets nobody in: it may only be written, at the first time or again, when the Mesh or gateway selects the object now.
 type repairer struct{ Deps }
 
 // allow carries such a change over into old, so that it no longer counts as one. What it returns are reasons to deny that are not

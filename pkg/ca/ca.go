@@ -53,7 +53,7 @@ func OwnerOf(name, annotation string) (mesh.Object, bool) {
 	return o, LeafName(o) == name
 }
 
-// Plan returns the requests whose certificate must be made now: it is missing or unusable, it is not good for the names that are
+// Plan returns the requests whose certificate must be made now: it is missing or unusable, it is not valid for the names that are
 // wanted, its time has come, or it is of a root that is not in use any more.
 func Plan(a *identity.Authority, requests []input.CertificateRequest, leaves map[mesh.Object]input.KeyPair, now time.Time) []input.CertificateRequest {
 	var out []input.CertificateRequest
@@ -91,7 +91,7 @@ func parse(chain []byte) *x509.Certificate {
 	return c
 }
 
-// Issue signs a certificate for the names of a request. It is good for servers only: nobody can show it as a caller.
+// Issue signs a certificate for the names of a request. It is valid for servers only: nobody can show it as a caller.
 func Issue(a *identity.Authority, r input.CertificateRequest, now time.Time) (input.KeyPair, error) {
 	chain, key, err := a.ServerLeaf(identity.Names{DNS: r.DNS}, now, LeafLife)
 	return input.KeyPair{Chain: chain, Key: key}, err

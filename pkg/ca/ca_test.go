@@ -48,7 +48,7 @@ func TestALeafIsGoodForItsNamesUnderTheRoot(t *testing.T) {
 		}
 	}
 	if _, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: "other.demo", Roots: pool, CurrentTime: start}); err == nil {
-		t.Error("it is good for another name")
+		t.Error("it is valid for another name")
 	}
 }
 

@@ -25,7 +25,7 @@ type podAnswer struct {
 	Injected *inject.Status `json:"injected,omitempty"`
 	// Now is what the webhook would decide about such a pod now.
 	Now inject.Report `json:"now"`
-	// Refused is what kubelet and Prometheus ask in vain, because the listeners are STRICT; Remedy says what to do about it.
+	// Refused is what kubelet and Prometheus probe without effect, because the listeners are STRICT; Remedy says what to do about it.
 	Refused []string `json:"refused,omitempty"`
 	Remedy  string   `json:"remedy,omitempty"`
 	// Redirect says what the pod's redirect step does, Port the same of the ports that were asked for.

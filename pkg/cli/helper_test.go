@@ -10,8 +10,6 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
-
-	"github.com/aftermesh/aftermesh/pkg/inject"
 )
 
 func TestWaitReadyWaitsUntilTheAnswerIsGood(t *testing.T) {
@@ -66,7 +64,7 @@ func TestEveryFlagOfInjectionIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := operatorFlags{inject: inject.Defaults()}
+	o := newOperatorFlags()
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	o.addSidecar(flags)
 	o.addTelemetry(flags)

@@ -32,7 +32,7 @@ func checkCluster(ctx context.Context, k *kubeFlags, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	pods, err := (&survey{client: c}).pods(ctx, "")
+	pods, err := (&audit{client: c}).pods(ctx, "")
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func checkCluster(ctx context.Context, k *kubeFlags, out io.Writer) error {
 }
 
 // sumUp says a line per owner and state, with the command that ends it.
-func sumUp(list []stray) []string {
+func sumUp(list []podFinding) []string {
 	var out []string
 	for i := 0; i < len(list); {
 		n := 1

@@ -14,7 +14,7 @@ func TestFlagsThatNoOperatorStartsWith(t *testing.T) {
 	for _, c := range []struct{ name, flags, want string }{
 		{"an unknown flag", "--dance", "unknown flag: --dance"},
 		{"a number that is none", "--prestop-delay=soon", "invalid argument"},
-		{"a port that is none", "--envoy-admin-access-port=0", "--envoy-admin-access-port: 0 is not a port"},
+		{"a port that is none", "--envoy-admin-access-port=0", "0 is not a port"},
 		{"two tracing systems", "--enable-jaeger-tracing --enable-xray-tracing", "only one of --enable-xray-tracing, --enable-jaeger-tracing"},
 		{"an unknown TLS version", "--tls-min-version=TLS9", "neither VersionTLS12 nor VersionTLS13"},
 	} {
@@ -39,7 +39,7 @@ func TestFlagsReachTheInjector(t *testing.T) {
 func TestKeysOfAWSStayOutOfPods(t *testing.T) {
 	t.Parallel()
 	OperatorFlags().VisitAll(func(f *pflag.Flag) {
-		if strings.HasPrefix(f.Name, "envoy-aws-") && f.Usage != "accepted without effect" {
+		if strings.HasPrefix(f.Name, "envoy-aws-") && f.Usage != noEffect {
 			t.Errorf("--%s: %s", f.Name, f.Usage)
 		}
 	})

@@ -112,24 +112,24 @@ func workloads(args []string) ([]owner, error) {
 	return list, nil
 }
 
-// found restarts what the survey finds.
+// found restarts what the audit finds.
 func (r *restarter) found(ctx context.Context, namespace, format string) error {
-	s := &survey{client: r.client}
+	s := &audit{client: r.client}
 	list, err := s.pods(ctx, namespace)
 	if err != nil {
 		return err
 	}
-	list = slices.DeleteFunc(list, func(f stray) bool {
+	list = slices.DeleteFunc(list, func(f podFinding) bool {
 		return f.State == stateOutdated && !r.outdated || f.State == stateOutside && !r.outside
 	})
 	if format != "table" {
 		if list == nil {
-			list = []stray{}
+			list = []podFinding{}
 		}
 		if err := print(r.out, format, list); err != nil {
 			return err
 		}
-	} else if err := printStrays(r.out, list); err != nil {
+	} else if err := printPodFindings(r.out, list); err != nil {
 		return err
 	}
 	var owners []owner
@@ -150,8 +150,8 @@ func (r *restarter) found(ctx context.Context, namespace, format string) error {
 	return cmp.Or(r.all(ctx, owners), unsure)
 }
 
-// printStrays prints a row per pod.
-func printStrays(w io.Writer, list []stray) error {
+// printPodFindings prints a row per pod.
+func printPodFindings(w io.Writer, list []podFinding) error {
 	if len(list) == 0 {
 		fmt.Fprintln(w, "every pod has the proxy that it should have")
 		return nil

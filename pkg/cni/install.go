@@ -63,7 +63,7 @@ func APIServerURL(getenv func(string) string) (string, error) {
 	return "https://" + net.JoinHostPort(host, port), nil
 }
 
-// Run puts the plugin in place and keeps it there until ctx ends: tokens rotate, and network add-ons write their configuration anew.
+// Run puts the plugin in place and keeps it there until ctx ends: tokens rotate, and network add-ons rewrite their configuration.
 // It stays in the chain when ctx ends, because pods that start without it would be outside of the mesh; see Remove.
 func (i *Installer) Run(ctx context.Context, every time.Duration) {
 	said := ""

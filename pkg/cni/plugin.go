@@ -151,7 +151,7 @@ func (c *configuration) plan(args *skel.CmdArgs) (*corev1.Pod, redirect.Config, 
 		return nil, redirect.Config{}, err
 	}
 	if want := string(id.K8S_POD_UID); want != "" && string(pod.UID) != want {
-		return nil, redirect.Config{}, fmt.Errorf("pod %s/%s has another UID (%s) than the sandbox (%s): it was made anew", pod.Namespace, pod.Name, pod.UID, want)
+		return nil, redirect.Config{}, fmt.Errorf("pod %s/%s has another UID (%s) than the sandbox (%s): it was recreated", pod.Namespace, pod.Name, pod.UID, want)
 	}
 	who, plan, err := inject.RedirectionOf(pod)
 	if err != nil {

@@ -25,7 +25,7 @@ type Watcher struct {
 	Client    kubernetes.Interface
 	Node      string
 	RecordDir string
-	// Delete makes an end of such pods that have a controller, which makes them anew; the others are only told by an event.
+	// Delete makes an end of such pods that have a controller, which recreates them; the others are only told by an event.
 	Delete bool
 	Log    logr.Logger
 
@@ -90,9 +90,9 @@ func (w *Watcher) end(ctx context.Context, p *corev1.Pod) error {
 }
 
 func (w *Watcher) tell(ctx context.Context, p *corev1.Pod, deleted bool) error {
-	remedy := "delete it, and make it anew"
+	remedy := "delete and recreate it"
 	if deleted {
-		remedy = "it is deleted, its controller makes it anew"
+		remedy = "it is deleted, its controller recreates it"
 	}
 	now := metav1.NewMicroTime(time.Now())
 	event := &eventsv1.Event{

@@ -41,7 +41,7 @@ func TestPodsWithoutRedirectionAreToldOnceAndEndIfTheyMay(t *testing.T) {
 		left              []string
 	}{
 		{name: "told only", left: []string{"bare", "owned", "redirected"}},
-		{name: "deleted where a controller makes them anew", remove: true, left: []string{"bare", "redirected"}},
+		{name: "deleted where a controller recreates them", remove: true, left: []string{"bare", "redirected"}},
 		{name: "told once although they may not be deleted", remove: true, forbidden: true, fails: true, left: []string{"bare", "owned", "redirected"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -17,7 +17,7 @@ type Limits struct {
 	// count in the end.
 	Rate  float64
 	Burst int
-	// Life is how long a connection may be without a known client; 0 for ever.
+	// Life is how long a connection may be without a known client; 0 for no limit.
 	Life time.Duration
 	// Bytes is what may be read of a connection without a known client; 0 for any number.
 	Bytes int64

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Names are what a leaf certificate is good for.
+// Names are what a leaf certificate is valid for.
 type Names struct {
 	// Common is the common name, which nothing is verified by; without one the subject is empty.
 	Common string
@@ -93,7 +93,7 @@ func (i *Issuer) Pool() *x509.CertPool {
 // bothEnds are the usages of a certificate that servers and clients show.
 var bothEnds = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 
-// Leaf returns a new certificate with its chain, and its key, as PEM. It is good for both ends of a connection.
+// Leaf returns a new certificate with its chain, and its key, as PEM. It is valid for both ends of a connection.
 func (a *Authority) Leaf(names Names, now time.Time, life time.Duration) (chain, key []byte, err error) {
 	if len(names.DNS) > 0 {
 		names.Common = names.DNS[0]
@@ -101,7 +101,7 @@ func (a *Authority) Leaf(names Names, now time.Time, life time.Duration) (chain,
 	return a.leaf(names, now, life, bothEnds...)
 }
 
-// ServerLeaf is Leaf for a certificate that is good for servers only.
+// ServerLeaf is Leaf for a certificate that is valid for servers only.
 func (a *Authority) ServerLeaf(names Names, now time.Time, life time.Duration) (chain, key []byte, err error) {
 	return a.leaf(names, now, life, x509.ExtKeyUsageServerAuth)
 }

@@ -235,7 +235,7 @@ func (d *decider) unmatched() Decision {
 // waitForArgo takes the oldest node that would select the pod if its selector did not name another hash of Argo's, and returns its
 // mesh; nil if there is none. A selector that names nothing but the hash says too little about which pods are meant.
 //
-// Argo Rollouts writes the hash of a first deployment only when its pods are available: to refuse them would be for ever, and to
+// Argo Rollouts writes the hash of a first deployment only when its pods are available: to refuse them would be permanent, and to
 // leave them alone would leave them outside. Until the hash is there no node has them as endpoints.
 func (d *decider) waitForArgo() *meshv1beta2.MeshReference {
 	if _, ok := d.pod.Labels[argoHashLabel]; !ok {

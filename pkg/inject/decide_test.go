@@ -190,7 +190,7 @@ var decisionCases = []decisionCase{
 		outcome: Denied, unsure: true, reason: "VirtualNode demo/a belongs to Mesh demo, which does not exist",
 	},
 	{
-		name:    "the mesh was made anew",
+		name:    "the mesh was recreated",
 		changes: []change{node("a", front), otherMesh},
 		outcome: Denied, unsure: true, reason: "VirtualNode demo/a belongs to Mesh demo, which does not exist",
 	},

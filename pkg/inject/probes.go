@@ -24,8 +24,8 @@ const (
 	healthCheck = "/grpc.health.v1.Health/Check"
 )
 
-// passage rewrites a pod so that kubelet and Prometheus pass the listeners that would refuse them.
-type passage struct {
+// probeForwarder rewrites a pod so that kubelet and Prometheus pass the listeners that would refuse them.
+type probeForwarder struct {
 	*work
 	// ports are those of the application that need it.
 	ports    []uint16
@@ -37,7 +37,7 @@ type passage struct {
 // rewriteProbes leads probes, hooks and scrapes of ports whose listener asks for TLS to ports of the proxy that forward
 // exactly these requests. What was there goes into the status annotation.
 func (w *work) rewriteProbes() ([]bootstrap.Forward, error) {
-	p := &passage{work: w, ports: w.shieldedPorts()}
+	p := &probeForwarder{work: w, ports: w.shieldedPorts()}
 	w.originals = Originals{Probes: map[string]corev1.ProbeHandler{}, Annotations: map[string]string{}}
 	if len(p.ports) == 0 {
 		return nil, nil
@@ -83,7 +83,7 @@ func (w *work) shieldedPorts() []uint16 {
 }
 
 // container rewrites the probes and hooks of one container. early says that it starts before the proxy.
-func (p *passage) container(c *corev1.Container, early bool) {
+func (p *probeForwarder) container(c *corev1.Container, early bool) {
 	if c.Name == initContainer || c.Name == xrayContainer {
 		return
 	}
@@ -98,7 +98,7 @@ func (p *passage) container(c *corev1.Container, early bool) {
 
 // handler rewrites one probe or hook in place if its port needs it. One that must succeed before the proxy starts stays: it
 // meets no redirection yet.
-func (p *passage) handler(c *corev1.Container, kind string, h *corev1.ProbeHandler, timeout time.Duration, early bool) {
+func (p *probeForwarder) handler(c *corev1.Container, kind string, h *corev1.ProbeHandler, timeout time.Duration, early bool) {
 	port := portOf(c, h)
 	if !slices.Contains(p.ports, port) {
 		return
@@ -126,7 +126,7 @@ func (p *passage) handler(c *corev1.Container, kind string, h *corev1.ProbeHandl
 
 // ownTLS says whether the application itself speaks TLS on a port that is asked with TLS. Where a listener of the node ends TLS and
 // speaks HTTP behind it, it does not: such a probe was meant for the listener.
-func (p *passage) ownTLS(port uint16, asked bool) bool {
+func (p *probeForwarder) ownTLS(port uint16, asked bool) bool {
 	if !asked {
 		return false
 	}
@@ -138,7 +138,7 @@ func (p *passage) ownTLS(port uint16, asked bool) bool {
 
 // grpc returns the port that forwards calls for the health of an application's port. There is one for each, because such a
 // probe has no path of its own.
-func (p *passage) grpc(port uint16, tls bool, timeout time.Duration) uint16 {
+func (p *probeForwarder) grpc(port uint16, tls bool, timeout time.Duration) uint16 {
 	listen := uint16(probePort)
 	for i, f := range p.forwards {
 		if f.Listen == probePort {
@@ -160,7 +160,7 @@ func (p *passage) grpc(port uint16, tls bool, timeout time.Duration) uint16 {
 }
 
 // taken says who else needs a port of the pod; empty for nobody.
-func (p *passage) taken(port uint16) string {
+func (p *probeForwarder) taken(port uint16) string {
 	if port == p.config.AdminPort {
 		return "the flag envoy-admin-access-port names it"
 	}
@@ -185,7 +185,7 @@ func (p *passage) taken(port uint16) string {
 }
 
 // conflict denies a pod that uses the port of rewritten probes itself.
-func (p *passage) conflict() error {
+func (p *probeForwarder) conflict() error {
 	if !slices.ContainsFunc(p.forwards, func(f bootstrap.Forward) bool { return f.Listen == probePort }) {
 		return nil
 	}
@@ -197,7 +197,7 @@ func (p *passage) conflict() error {
 }
 
 // scrape leads Prometheus past the listener of the port that the pod's annotations name.
-func (p *passage) scrape() {
+func (p *probeForwarder) scrape() {
 	a := p.pod.Annotations
 	port := scrapedPort(a)
 	if !slices.Contains(p.ports, port) {

@@ -68,10 +68,10 @@ func (w *work) redirection() (*corev1.Container, error) {
 func (w *work) holdFor(step *corev1.Container) {
 	timeout := w.config.PostStartTimeout
 	if w.pod.Spec.RestartPolicy == corev1.RestartPolicyNever {
-		timeout = 0 // such a pod gets no second chance, so it waits for ever
+		timeout = 0 // such a pod gets no second chance, so it waits indefinitely
 	}
 	step.Args = []string{"--wait-for", w.config.readyURL(), "--wait-timeout", timeout.String()}
-	// What it waited for in vain is named in the pod's status.
+	// What it waited for without effect is named in the pod's status.
 	step.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
 }
 

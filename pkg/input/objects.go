@@ -39,7 +39,7 @@ type Objects struct {
 	Settings Settings
 }
 
-// Certificates is the material that stands in for what App Mesh had from AWS.
+// Certificates is the material that replaces what App Mesh had from AWS.
 type Certificates struct {
 	// Root is the PEM of the authority of the mesh: its root, and the one before while that is still in use. Empty where there
 	// is no authority, as with files.
@@ -68,7 +68,7 @@ type KeyPair struct{ Chain, Key, Trust []byte }
 type CertificateRequest struct {
 	// Object is the node or gateway.
 	Object mesh.Object
-	// DNS are the names that the certificate is good for, sorted.
+	// DNS are the names that the certificate is valid for, sorted.
 	DNS []string
 }
 

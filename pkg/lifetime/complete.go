@@ -9,7 +9,7 @@ import (
 )
 
 // Completion is what an object lacks because it was stored while no webhook answered, or because what it refers to was deleted
-// by force and made anew.
+// by force and recreated.
 type Completion struct {
 	Object meshv1beta2.Object
 	// Mesh, Gateway and Name are the values to be written; nil and "" for those that are right already.

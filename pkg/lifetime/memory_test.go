@@ -66,7 +66,7 @@ func TestMemory(t *testing.T) {
 			[]string{"", "VirtualNodeNotFound", "r@2 VirtualNodeNotFound×2"}},
 		{"an object that never was good has nothing to fall back to",
 			[][]string{{routerTo(1, all, to("a", 1))}, {routerTo(2, all, to("b", 1))}}, []string{"VirtualNodeNotFound", "VirtualNodeNotFound"}},
-		{"an object made anew is another one",
+		{"an object recreated is another one",
 			[][]string{{a, routerTo(1, all, to("a", 1))}, {a, strings.Replace(routerTo(2, all, to("b", 1)), "uid: r", "uid: r2", 1)}}, []string{"", "VirtualNodeNotFound"}},
 		{"what relies on a kept object's new form is kept with it",
 			[][]string{

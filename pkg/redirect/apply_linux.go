@@ -14,7 +14,7 @@ import (
 )
 
 // answerTimeout bounds the wait for the kernel's answers. A kernel without nftables answers a whole batch once, and the
-// library would wait for ever for the rest.
+// library would wait indefinitely for the rest.
 const answerTimeout = 5 * time.Second
 
 // ifInet6 exists exactly when the kernel has an IPv6 stack.

@@ -48,7 +48,7 @@ func (g *grace) labelsEdited(old, now *input.Pod, nodes []*meshv1beta2.VirtualNo
 
 func serving(p *input.Pod) bool { return p.Ready && !p.Terminating }
 
-// keep starts, or starts anew, the time of a pod as an endpoint of a node.
+// keep starts, or starts again, the time of a pod as an endpoint of a node.
 func (g *grace) keep(node types.NamespacedName, uid string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -112,7 +112,7 @@ func TestGrace(t *testing.T) {
 		{"a pod that was not ready is not held", func(w graceWorld) { w.pod("1", "new", false); w.selector("{hash: none}") }, "2", "2", ""},
 		{"a new pod ends it", func(w graceWorld) { w.selector("{hash: next}"); w.pod("4", "next", true) }, "4", "4", "4"},
 		{"a new pod that is not ready does not", func(w graceWorld) { w.selector("{hash: next}"); w.pod("4", "next", false) }, "1 2", "1 2", ""},
-		{"back again and away once more starts anew", func(w graceWorld) {
+		{"back again and away once more starts again", func(w graceWorld) {
 			w.selector("{hash: none}")
 			time.Sleep(5 * time.Second)
 			w.selector("{hash: new}")

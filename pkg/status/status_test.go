@@ -178,7 +178,7 @@ func TestARepeatedComputationKeepsItsStatusesUntilSomethingMoves(t *testing.T) {
 	in := given(nil, map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 9}})
 	first := c.Compute(in)[0]
 	if again := c.Compute(in)[0]; again != first {
-		t.Error("nothing moved, but the status was made anew")
+		t.Error("nothing moved, but the status was recreated")
 	}
 	for name, change := range map[string]func(*Input){
 		"a proxy falls back": func(in *Input) { in.Proxies = map[string]ProxyState{"a": {Acked: 9}, "b": {Acked: 6}} },
@@ -199,7 +199,7 @@ func TestARepeatedComputationKeepsItsStatusesUntilSomethingMoves(t *testing.T) {
 			change(&in)
 			got, want := c.Compute(in)[0], new(Computer).Compute(in)[0]
 			if got == before {
-				t.Error("the status was not made anew")
+				t.Error("the status was not recreated")
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("it differs from a fresh computation (-want +got):\n%s", diff)

@@ -16,7 +16,7 @@ type operand struct {
 	length bool
 }
 
-// Arguments of operators. Header names may begin with a colon; a second one, behind a question mark, stands in for the first.
+// Arguments of operators. Header names may begin with a colon; a second one, behind a question mark, replaces the first.
 var (
 	headerArgument   = regexp.MustCompile(`^:?[A-Za-z0-9_.!#$&'*+^|~-]+(\?:?[A-Za-z0-9_.!#$&'*+^|~-]+)?$`)
 	timeArgument     = regexp.MustCompile(`^[^\n\r\x00]*$`)

@@ -15,7 +15,7 @@ type pathRules struct {
 	path                  string
 }
 
-// prefixOrPath judges the match on the request's path. other says that something else may stand in for prefix and path.
+// prefixOrPath judges the match on the request's path. other says that something else may replace prefix and path.
 func (j *judge) prefixOrPath(match *field.Path, r pathRules, prefix *string, path *meshv1beta2.PathMatch, other bool) {
 	switch {
 	case prefix == nil && path == nil && !other:

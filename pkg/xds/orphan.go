@@ -8,7 +8,7 @@ import (
 )
 
 // lost begins the time of a stream whose group is gone. Until it is over nothing is pushed: an empty configuration would cut
-// running traffic off, and a node that is made anew under the same name goes on with what its proxies have.
+// running traffic off, and a node that is recreated under the same name goes on with what its proxies have.
 func (s *stream) lost() {
 	if s.set == nil || s.orphan != nil || s.ended {
 		return

@@ -21,7 +21,7 @@ func TestAProxyWhoseGroupIsGoneKeepsWhatItHasFor15Minutes(t *testing.T) {
 		l.republish()
 		c.silence()
 		time.Sleep(10 * time.Minute)
-		l.republish() // other changes do not begin the time anew
+		l.republish() // other changes do not restart the time
 		c.silence()
 		begin := time.Now()
 		if m, ok := <-c.got; ok || status.Code(c.err) != codes.InvalidArgument {

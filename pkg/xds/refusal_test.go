@@ -85,7 +85,7 @@ func TestAChangeThatIsRefusedDoesNotKeepRoutesToTheOldVersionBack(t *testing.T) 
 	l.publish(append(basic()[1:3], cluster("c1", 2), routes("r1", 2, "c1"))...)
 	c.accept(RouteType, "r1")
 	c.silence()
-	// Back to what Envoy still has: sent all the same, for its book may be wrong.
+	// Back to what Envoy still has: sent all the same, for what Envoy holds is not certain.
 	set := l.publish(basic()...)
 	c.accept(ClusterType, "c1")
 	c.accept(RouteType, "r1")

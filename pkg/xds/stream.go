@@ -290,7 +290,7 @@ func (s *stream) wanted(t *typeState) []*Resource {
 }
 
 // absent returns what stands for a name that does not exist: an assignment without endpoints, or a route configuration
-// without hosts. A removal would make a listener wait for ever.
+// without hosts. A removal would make a listener wait indefinitely.
 func absent(typeURL, name string) *Resource {
 	var r *Resource
 	var err error

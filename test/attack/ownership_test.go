@@ -65,14 +65,13 @@ func TestTheNamespaceIsTheBoundary(t *testing.T) {
 		{"by a reference to a gateway", reference},
 		{"by a revision", revision},
 		{"by a node at the callers' own address", inward},
+		{"by a name of Cloud Map", instances},
 		{"by a reference that keeps things from going", hostage},
 	} {
 		t.Run(attack.name, func(t *testing.T) { attack.run(t, w, theirs) })
 	}
 }
 
-// TestTheOperatorsOwnRightsAreBounded: what RBAC cannot narrow, policies do.
-// configurations tries changes of the webhook configurations.
 // annotations: pods write another's node, gateway and profile into their annotations, and ask for configuration and keys. They get
 // nothing until the operator gives up looking for a node that selects them.
 func annotations(t *testing.T, w *World, theirs pod) {
@@ -350,6 +349,43 @@ func inward(t *testing.T, w *World, _ pod) {
 	for _, host := range []string{"127.0.0.1", "localhost", "0.0.0.0", `"::1"`, "169.254.169.254", "0x7f.1", `"::ffff:127.0.0.1"`, "x.localhost."} {
 		refused(t, host, "is the pod of whoever calls", w.Create(t.Context(), w.Evil, appmesh+
 			"VirtualNode\nmetadata: {namespace: evil, name: inward}\nspec: {listeners: [{portMapping: {port: 8080, protocol: http}}], serviceDiscovery: {dns: {hostname: "+host+"}}}"))
+	}
+}
+
+// instances: a node of another namespace registers its pods under a Cloud Map name that the bank's callers use. They are not called.
+func instances(t *testing.T, w *World, _ pod) {
+	const register = "spec: {podSelector: {matchLabels: {app: registered}}, listeners: [{portMapping: {port: 8080, protocol: http}}], " +
+		"serviceDiscovery: {awsCloudMap: {serviceName: pay, namespaceName: bank.local}}}\n"
+	w.must(t, w.Evil, appmesh+"VirtualNode\nmetadata: {namespace: evil, name: registered}\n"+register)
+	w.must(t, w.Bank, appmesh+"VirtualNode\nmetadata: {namespace: bank, name: registered}\n"+register+"---\n"+
+		appmesh+"VirtualNode\nmetadata: {namespace: bank, name: remote}\n"+strings.Replace(register, "podSelector: {matchLabels: {app: registered}}, ", "", 1)+"---\n"+
+		appmesh+"VirtualService\nmetadata: {namespace: bank, name: remote}\nspec: {awsName: pay.bank.local, provider: {virtualNode: {virtualNodeRef: {name: remote}}}}\n---\n"+
+		appmesh+"VirtualNode\nmetadata: {namespace: bank, name: caller}\nspec: {podSelector: {matchLabels: {app: caller}}, "+
+		"listeners: [{portMapping: {port: 8080, protocol: http}}], serviceDiscovery: {dns: {hostname: caller.bank}}, backends: [{virtualService: {virtualServiceRef: {name: remote}}}]}\n")
+	labels := map[string]string{"app": "registered"}
+	good, bad := w.pod(t, w.Bank, bank, "registered-0", labels, nil), w.pod(t, w.Evil, evil, "registered-0", labels, nil)
+	caller := w.pod(t, w.Bank, bank, "caller-0", map[string]string{"app": "caller"}, nil)
+	err := await(t.Context(), "the caller knows the bank's instance", func() error {
+		clusters, err := w.fetch(t, caller, xds.ClusterType)
+		if err != nil {
+			return err
+		}
+		service := regexp.MustCompile(`cds_egress_[^"]*remote_bank[^"]*/[0-9a-f]+`).FindString(clusters.String())
+		endpoints, err := w.fetch(t, caller, xds.EndpointType, service)
+		if err != nil {
+			return err
+		}
+		got := endpoints.String()
+		if strings.Contains(got, bad.Status.PodIP) {
+			t.Errorf("the caller connects to the other namespace's pod: %s", got)
+		}
+		if !strings.Contains(got, good.Status.PodIP) {
+			return fmt.Errorf("%s has %s", service, got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // runDir holds what must lie on a short path or be found from any working copy:
@@ -50,6 +51,15 @@ func (l Layout) Bin(name string) string { return l.Cache("bin", name) }
 
 // Envoy returns the path of a stock Envoy binary.
 func (l Layout) Envoy(version string) string { return l.Cache("envoy", version, "envoy") }
+
+// StaticFlags are the flags by which an Envoy, given by version or path, takes what the control plane sends from a file. Over xDS Envoy
+// ignores fields that it does not know; in a file it refuses them, which would hide typing errors if every version were let off.
+func StaticFlags(envoy string) []string {
+	if strings.Contains(envoy, "1.37.") { // max_header_field_size_kb of HTTP/2
+		return []string{"--allow-unknown-static-fields"}
+	}
+	return nil
+}
 
 // Kubeconfig returns the path of the administrator's kubeconfig of the cluster.
 func (l Layout) Kubeconfig() string { return l.state("kubeconfig") }

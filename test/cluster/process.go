@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// process is a recorded child. Pid, start time and boot together name it for ever:
+// process is a recorded child. Pid, start time and boot together name it permanently:
 // a pid that the kernel gave to somebody else is never mistaken for it.
 type process struct {
 	Name  string `json:"name"`

@@ -225,7 +225,7 @@ func (c *Case) Family() string {
 // path returns where a file of the case is.
 func (c *Case) path(file string) string { return filepath.Join(c.dir, file) }
 
-// OwnEnvoys are the images that gateways of the case bring and keep. They exist nowhere; a stock Envoy stands in for them.
+// OwnEnvoys are the images that gateways of the case bring and keep. They exist nowhere; a stock Envoy replaces them.
 func (c *Case) OwnEnvoys() ([]string, error) {
 	var out []string
 	for _, f := range c.Files {

@@ -130,7 +130,7 @@ func (l *load) second(failed bool) {
 	}
 }
 
-// mark begins the second set of counts anew and returns what it was.
+// mark restarts the second set of counts and returns what it was.
 func (l *load) mark() order.LoadState {
 	state := l.state()
 	l.mu.Lock()

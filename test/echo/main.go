@@ -1,4 +1,4 @@
-// Command echo stands in for any application: it answers with its identity, forwards where it is told to, and makes requests on
+// Command echo replaces any application: it answers with its identity, forwards where it is told to, and makes requests on
 // demand. It is configured by the variable ECHO_CONFIG (see Config) and controlled at port 19999, which a mesh does not intercept.
 //
 // Every answer says who made it: the header x-echo-chain lists the identities of all applications on the way, the first one

@@ -138,7 +138,7 @@ func union(a, b map[string][]string) map[string]bool {
 	return out
 }
 
-// flatten lists the leaves of a resource by path, without the positions in lists; a message inside an Any begins a path anew.
+// flatten lists the leaves of a resource by path, without the positions in lists; a message inside an Any begins a new path.
 func flatten(r *xds.Resource) (map[string][]string, error) {
 	m, err := r.Message()
 	if err != nil {

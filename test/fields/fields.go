@@ -28,7 +28,7 @@ type Field struct {
 	Case string `json:"case,omitempty"`
 	// Effect is the plainest that any golden file shows.
 	Effect Effect `json:"effect"`
-	// Rule is that by which the field works otherwise than in App Mesh, or not at all; nil if there is none.
+	// Rule is that by which the field works differently than in App Mesh, or not at all; nil if there is none.
 	Rule *meshv1beta2.Rule `json:"rule,omitempty"`
 }
 

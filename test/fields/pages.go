@@ -180,7 +180,7 @@ func difference(f Field) string {
 	if f.Rule.NoEffect {
 		return "Without effect: " + f.Rule.About
 	}
-	return "Otherwise than in App Mesh: " + f.Rule.About
+	return "Unlike App Mesh: " + f.Rule.About
 }
 
 func compatibility(list []Field) []byte {
@@ -202,7 +202,7 @@ func compatibility(list []Field) []byte {
 	w.WriteString("\n## What differs\n\n| field | how | why |\n|---|---|---|\n")
 	for _, f := range list {
 		if f.Rule != nil {
-			how := "works otherwise"
+			how := "works differently"
 			if f.Rule.NoEffect {
 				how = "no effect"
 			}
@@ -221,7 +221,7 @@ func compatibility(list []Field) []byte {
 		case f.Without():
 			how = "no effect"
 		case f.Rule != nil:
-			how = "works otherwise"
+			how = "works differently"
 		}
 		fmt.Fprintf(&w, "| `%s` | %s | %s |\n", path, how, f.Case)
 	}

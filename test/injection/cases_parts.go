@@ -106,7 +106,7 @@ var partCases = []Case{
 	about("restartPolicy", "Always", short{"proxyinit.--wait-timeout": "3m0s", "envoy.preStop": "sleep 20"}),
 	about("restartPolicy", "OnFailure: nothing keeps a Job from completing", short{"envoy.restart": "Always", "proxyinit.--wait-timeout": "3m0s", "envoy.preStop": ""}).
 		having(ends(corev1.RestartPolicyOnFailure)),
-	about("restartPolicy", "Never: there is no second chance, so the application waits for ever", short{"proxyinit.--wait-timeout": "0s", "envoy.preStop": ""}).
+	about("restartPolicy", "Never: there is no second chance, so the application waits indefinitely", short{"proxyinit.--wait-timeout": "0s", "envoy.preStop": ""}).
 		having(ends(corev1.RestartPolicyNever)),
 	about("terminationGracePeriodSeconds", "shorter than the proxy serves on", short{"envoy.preStop": "sleep 9"}).having(grace(10)).
 		warns("terminationGracePeriodSeconds is 10, so the proxy serves on for only 9 of 20 seconds"),

@@ -47,7 +47,7 @@ func (k Kubectl) Run(ctx context.Context, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// Operator installs Aftermesh and waits until it runs. image stands in for the one of the manifests unless it is empty; restart makes
+// Operator installs Aftermesh and waits until it runs. image replaces the one of the manifests unless it is empty; restart makes
 // an operator that runs already start again, because the content of its image has changed.
 func Operator(ctx context.Context, k Kubectl, root, image string, restart bool) error {
 	if restart {

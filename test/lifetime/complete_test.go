@@ -54,7 +54,7 @@ func TestStoredWithoutWebhook(t *testing.T) {
 		}
 		return nil
 	})
-	t.Run("a mesh made anew takes its members over", c.meshAnew)
+	t.Run("a mesh recreated takes its members over", c.meshAnew)
 }
 
 // system are the fields that the webhook fills in, with the names of twins made equal.

@@ -80,8 +80,8 @@ func start(t *testing.T) *cluster {
 func options(t *testing.T) controllers.Options {
 	t.Helper()
 	o := controllers.Options{
-		Version: "test", MetricsAddr: "0", HealthPort: freePort(t), AdminPort: freePort(t), XDSPort: freePort(t), PeerPort: freePort(t),
-		WebhookPort: freePort(t), SyncPeriod: 10 * time.Hour, Inject: inject.Defaults(), Namespace: "aftermesh-system",
+		Version: "test", MetricsAddr: "0", HealthPort: uint16(freePort(t)), AdminPort: uint16(freePort(t)), XDSPort: uint16(freePort(t)), PeerPort: uint16(freePort(t)),
+		WebhookPort: uint16(freePort(t)), SyncPeriod: 10 * time.Hour, Inject: inject.Defaults(), Namespace: "aftermesh-system",
 		PodName: "operator", PodIP: "127.0.0.1", PodIPs: []string{"127.0.0.1"}, Service: "aftermesh", ServiceDomain: "cluster.local",
 		ClusterDomain: "cluster.local",
 	}
@@ -210,7 +210,7 @@ func (c *cluster) await(t *testing.T, what string, condition func() error) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Fatalf("waited in vain until %s: %v", what, err)
+	t.Fatalf("gave up waiting until %s: %v", what, err)
 }
 
 // parse reads one object of our group.

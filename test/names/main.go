@@ -1,6 +1,6 @@
 // Command names proves in the one-node cluster that manifests which use names of Cloud Map run as they are: it applies them, reads from
 // the conditions and from `aftermesh check` what the cluster's DNS lacks, adds that, and calls services by their names. Two of them are TCP
-// services on one port. In the end a name is added that was asked for in vain before, and the time is taken until it works.
+// services on one port. In the end a name is added that was requested before without effect, and the time is taken until it works.
 package main
 
 import (

@@ -161,7 +161,7 @@ func TestThePluginFailsWithWords(t *testing.T) {
 		want                 string
 	}{
 		{"an annotation that cannot be read", "ADD", "", bad, `pod demo/front: the annotations appmesh.k8s.aws/…`},
-		{"a pod that was made anew", "ADD", "", other, "it was made anew"},
+		{"a pod that was recreated", "ADD", "", other, "it was recreated"},
 		{"no pod", "ADD", "", nil, "read pod demo/front from the API server"},
 		{"first in the chain", "ADD", conf(""), inCNIForm(t), "stands behind the plugin that makes the interface"},
 		{"no credential", "ADD", fmt.Sprintf(`{"cniVersion":"1.0.0","name":"n","type":%q}`, cni.Type), inCNIForm(t), "aftermesh cni install writes it"},

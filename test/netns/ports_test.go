@@ -132,7 +132,8 @@ func (l *lab) proxy(version string, manifests []byte) map[string]string {
 		l.t.Fatal(err)
 	}
 	var log bytes.Buffer
-	cmd := exec.Command(layout.Envoy(version), "-c", path, "--allow-unknown-static-fields", "--concurrency", "2", "--disable-hot-restart", "--log-level", "warning")
+	cmd := exec.Command(layout.Envoy(version), append(cluster.StaticFlags(version),
+		"-c", path, "--concurrency", "2", "--disable-hot-restart", "--log-level", "warning")...)
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1337, Gid: 1337}}
 	if err := l.in(l.pod, owner{}, cmd.Start); err != nil {

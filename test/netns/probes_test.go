@@ -199,7 +199,7 @@ func (l *lab) until(condition func() bool) {
 	l.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			l.t.Fatal("waited in vain")
+			l.t.Fatal("gave up waiting")
 		}
 	}
 }

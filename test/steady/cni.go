@@ -50,7 +50,7 @@ func (s *stage) cni(ctx context.Context) error {
 		return err
 	}
 	found, start := &findings{bad: map[string]int{}}, time.Now()
-	s.found("cni", "a pod that was there before the plugin is made anew", start, found, s.repair(ctx, found, early))
+	s.found("cni", "a pod that was there before the plugin is recreated", start, found, s.repair(ctx, found, early))
 	if err := s.apply(ctx, "cni.yaml"); err != nil {
 		return err
 	}

@@ -240,7 +240,7 @@ func (e *environment) await(t *testing.T, what string, condition func() error) {
 			return
 		}
 	}
-	t.Fatalf("waited in vain until %s: %v", what, err)
+	t.Fatalf("gave up waiting until %s: %v", what, err)
 }
 
 // read returns the objects of a YAML file.

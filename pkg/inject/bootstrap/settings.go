@@ -44,7 +44,7 @@ type Settings struct {
 
 	ControlPlane ControlPlane
 	Admin        Admin
-	// InitialFetchTimeout of listeners and clusters. Zero waits for ever: Envoy never runs half configured.
+	// InitialFetchTimeout of listeners and clusters. Zero waits indefinitely: Envoy never runs half configured.
 	InitialFetchTimeout time.Duration
 	// Forwards are the requests that reach the application past the listeners of its node.
 	Forwards []Forward

@@ -51,7 +51,7 @@ func certificateNames(c *x509.Certificate) []string {
 	return names
 }
 
-// oneOf lets a proxy be the node that it claims to be, if that is among those that its credential is good for.
+// oneOf lets a proxy be the node that it claims to be, if that is among those that its credential is valid for.
 func oneOf(allowed []string, claimed, credential string) (xds.Proxy, error) {
 	id, err := parseNodeID(claimed)
 	if err != nil {

@@ -153,8 +153,8 @@ func (l *lab) envoy(binary string, g *mesh.Group) {
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		l.t.Fatal(err)
 	}
-	// What the control plane sends may hold fields that an older Envoy does not know and ignores. In a file it would refuse them.
-	l.run(name, binary, "-c", file, "--allow-unknown-static-fields", "--disable-hot-restart", "--log-level", "warning", "--concurrency", "1", "--file-flush-interval-msec", "100")
+	l.run(name, binary, append(cluster.StaticFlags(binary),
+		"-c", file, "--disable-hot-restart", "--log-level", "warning", "--concurrency", "1", "--file-flush-interval-msec", "100")...)
 	l.admins[name] = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}

@@ -36,7 +36,8 @@ func TestEnvoyTakesEveryGolden(t *testing.T) {
 			t.Run(version+"/"+strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 				t.Parallel()
 				for name, config := range configurations(t, file) {
-					if out, err := exec.CommandContext(t.Context(), layout.Envoy(version), "--mode", "validate", "-c", config, "--allow-unknown-static-fields", "--log-level", "error", "--base-id", "0", "--disable-hot-restart").CombinedOutput(); err != nil {
+					args := append(cluster.StaticFlags(version), "--mode", "validate", "-c", config, "--log-level", "error", "--base-id", "0", "--disable-hot-restart")
+					if out, err := exec.CommandContext(t.Context(), layout.Envoy(version), args...).CombinedOutput(); err != nil {
 						t.Errorf("%s: %v\n%s", name, err, out)
 					}
 				}

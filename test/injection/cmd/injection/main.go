@@ -3,7 +3,7 @@
 //	injection [-o table|json]
 //
 // It creates the pods of package injection as dry runs, first those for an operator without flags, then those for each set of flags, with
-// which it lets the operator start anew. Meanwhile it has namespaces and meshes whose names begin with "injection", and changes the
+// which it lets the operator restart. Meanwhile it has namespaces and meshes whose names begin with "injection", and changes the
 // arguments of the operator's Deployment; at the end all that is as before. Exit code 1 means that a case failed.
 package main
 
@@ -169,7 +169,7 @@ func await(ctx context.Context, what string, condition func() error) error {
 			return nil
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
-			return fmt.Errorf("waited in vain until %s: %w", what, errors.Join(err, ctx.Err()))
+			return fmt.Errorf("gave up waiting until %s: %w", what, errors.Join(err, ctx.Err()))
 		}
 		time.Sleep(pause)
 	}

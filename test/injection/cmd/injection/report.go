@@ -10,7 +10,7 @@ import (
 	"github.com/aftermesh/aftermesh/test/injection"
 )
 
-// failure is a case that came out otherwise than wanted.
+// failure is a case that came out differently from what was wanted.
 type failure struct {
 	Case        string   `json:"case"`
 	Flags       []string `json:"flags,omitempty"`

@@ -139,7 +139,7 @@ func (t *typeState) acknowledge(d *delivery) {
 // many are sent at a time. What was in the response beside them may have been applied or not, and is sent again too.
 func (t *typeState) refuse(d *delivery, text string) {
 	text = cut(text, maxRefusal)
-	guilty := accuse(text, d.content)
+	named := culprits(text, d.content)
 	// All that are refused share what is kept of the text.
 	text = cut(text, MaxText)
 	for name, version := range d.content {
@@ -151,20 +151,20 @@ func (t *typeState) refuse(d *delivery, text string) {
 		default:
 			t.known[name] = unsure
 		}
-		if guilty[name] {
+		if named[name] {
 			t.refused[name] = Refusal{Type: t.typeURL, Name: name, Version: version, Message: text}
 		}
 	}
 	// Of a response of one Envoy's account stays right: it has the version before.
 	t.most, t.doubted = 0, t.doubted || len(d.content) > 1
-	if len(guilty) == 0 {
+	if len(named) == 0 {
 		t.most = len(d.content) / 2
 	}
 }
 
-// accuse returns the names that a refusal is about. Envoy lists clusters and listeners as "name: reason", and a reason may contain
+// culprits returns the names that a refusal is about. Envoy lists clusters and listeners as "name: reason", and a reason may contain
 // any word; elsewhere the mention of a single name counts. A response of one needs no words.
-func accuse(text string, content map[string]string) map[string]bool {
+func culprits(text string, content map[string]string) map[string]bool {
 	listed, mentioned := map[string]bool{}, map[string]bool{}
 	for name := range content {
 		if len(content) == 1 || mentions(text, name, ": ") {

@@ -17,59 +17,59 @@ import (
 	"github.com/aftermesh/aftermesh/pkg/pipeline"
 )
 
-// watchman tells pods that run outside of the mesh so, those whose probes their listeners refuse, and those whose proxy does not connect,
-// by an event each. Only the leader runs it.
-type watchman struct {
+// podEvents records an event for each pod that runs outside of the mesh, whose probes its listeners refuse, or whose proxy does not
+// connect. Only the leader runs it.
+type podEvents struct {
 	log      logr.Logger
 	recorder events.EventRecorder
 	snapshot func() *pipeline.Snapshot
 	// silent returns the pods whose proxy was started before a time and is connected to no replica.
-	silent func(before time.Time) []*input.Pod
-	wake   <-chan struct{}
+	silent  func(before time.Time) []*input.Pod
+	trigger <-chan struct{}
 }
 
 const (
-	// connecting is how long a started proxy may take to connect before its pod is told; usually it takes milliseconds.
+	// connecting is how long a started proxy may take to connect before its pod is reported; usually it takes milliseconds.
 	connecting = 15 * time.Second
-	// patrol is how often that is looked at.
-	patrol = 5 * time.Second
+	// silenceInterval is the time between two looks at that.
+	silenceInterval = 5 * time.Second
 )
 
 // NeedLeaderElection is true: one event is enough.
-func (w *watchman) NeedLeaderElection() bool { return true }
+func (w *podEvents) NeedLeaderElection() bool { return true }
 
 // Start looks at every pass until ctx ends.
-func (w *watchman) Start(ctx context.Context) error {
+func (w *podEvents) Start(ctx context.Context) error {
 	outside, refused, silent := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	elected := time.Now()
-	tick := time.NewTicker(patrol)
+	tick := time.NewTicker(silenceInterval)
 	defer tick.Stop()
 	for {
 		if s := w.snapshot(); s != nil {
-			w.contain().run(func() { outside = w.tell(s.Result.Outside, outside) })
-			w.contain().run(func() { refused = w.warn(s.Result.Refused, refused) })
+			w.contain().run(func() { outside = w.reportOutside(s.Result.Outside, outside) })
+			w.contain().run(func() { refused = w.reportRefused(s.Result.Refused, refused) })
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-w.wake:
+		case <-w.trigger:
 		case <-tick.C:
 			if time.Since(elected) > connecting {
-				w.contain().run(func() { silent = w.ask(w.silent(time.Now().Add(-connecting)), silent) })
+				w.contain().run(func() { silent = w.reportSilent(w.silent(time.Now().Add(-connecting)), silent) })
 			}
 		}
 	}
 }
 
-func (w *watchman) contain() containment { return containment{w.log, "pods"} }
+func (w *podEvents) contain() containment { return containment{w.log, "pods"} }
 
-// ask records an event for each silent pod that was not told before, and returns those that are silent now. With native sidecars
+// reportSilent records an event for each silent pod that was not reported before, and returns those that are silent now. With native sidecars
 // the application of such a pod waits for its proxy.
-func (w *watchman) ask(silent []*input.Pod, told map[string]bool) map[string]bool {
+func (w *podEvents) reportSilent(silent []*input.Pod, reported map[string]bool) map[string]bool {
 	now := make(map[string]bool, len(silent))
 	for _, p := range silent {
 		now[p.UID] = true
-		if !told[p.UID] {
+		if !reported[p.UID] {
 			w.recorder.Eventf(eventOf(p), nil, corev1.EventTypeWarning, "ProxyNotConnected", "Serve",
 				"the proxy runs for more than %v and is not connected to the control plane; a new pod's application waits for it. Look at: kubectl -n %s logs %s -c %s; a NetworkPolicy must let pods reach the port 15010 of the operator",
 				connecting, p.Namespace, p.Name, inject.EnvoyContainer)
@@ -82,12 +82,12 @@ func eventOf(p *input.Pod) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: types.UID(p.UID)}}
 }
 
-// tell records an event for each pod that was not told before, and returns those that are told now.
-func (w *watchman) tell(outside []input.Outsider, told map[string]bool) map[string]bool {
+// reportOutside records an event for each pod that was not reported before, and returns those that are reported now.
+func (w *podEvents) reportOutside(outside []input.Outsider, reported map[string]bool) map[string]bool {
 	now := make(map[string]bool, len(outside))
 	for _, x := range outside {
 		now[x.Pod.UID] = true
-		if told[x.Pod.UID] {
+		if reported[x.Pod.UID] {
 			continue
 		}
 		who := "its namespace takes part in the mesh"
@@ -95,17 +95,17 @@ func (w *watchman) tell(outside []input.Outsider, told map[string]bool) map[stri
 			who = x.Object.String() + " selects it"
 		}
 		w.recorder.Eventf(eventOf(x.Pod), nil, corev1.EventTypeWarning, "OutsideMesh", "Inject",
-			"the pod runs without a proxy although %s: it is older than that, or was made while the webhook was not asked; restart it: aftermesh restart -n %s --outside", who, x.Pod.Namespace)
+			"the pod runs without a proxy although %s: it was created before that, or while the webhook was unavailable; restart it: aftermesh restart -n %s --outside", who, x.Pod.Namespace)
 	}
 	return now
 }
 
-// warn does the same for pods whose probes their listeners refuse.
-func (w *watchman) warn(refused []input.Refused, told map[string]bool) map[string]bool {
+// reportRefused does the same for pods whose probes their listeners refuse.
+func (w *podEvents) reportRefused(refused []input.Refused, reported map[string]bool) map[string]bool {
 	now := make(map[string]bool, len(refused))
 	for _, x := range refused {
 		now[x.Pod.UID] = true
-		if told[x.Pod.UID] {
+		if reported[x.Pod.UID] {
 			continue
 		}
 		w.recorder.Eventf(eventOf(x.Pod), nil, corev1.EventTypeWarning, meshv1beta2.ReasonProbesRefused, "Serve",

@@ -37,8 +37,8 @@ type owner struct {
 
 func (o owner) String() string { return strings.ToLower(o.Kind) + "/" + o.Name }
 
-// stray is a pod that should have another proxy, or one at all.
-type stray struct {
+// podFinding is a pod that should have another proxy, or one at all.
+type podFinding struct {
 	Pod   string `json:"pod"`
 	Owner owner  `json:"owner"`
 	State string `json:"state"`
@@ -46,18 +46,18 @@ type stray struct {
 	Why string `json:"why"`
 }
 
-// survey compares running pods with what the webhook would make of them now. It asks the API server itself, by a creation that
+// audit compares running pods with what the webhook would make of them now. It asks the API server itself, by a creation that
 // is only tried (dry run), once per owner; so it knows no more and no less than the webhook.
-type survey struct {
+type audit struct {
 	client client.Client
 	// direct are the owners that pods name themselves, by UID, with what the webhook says about their pods.
-	direct map[types.UID]*judgement
+	direct map[types.UID]*verdict
 	// objects are what the webhook decides by, by namespace.
 	objects map[string]inject.Objects
 }
 
-// judgement is what is known about the pods of one owner.
-type judgement struct {
+// verdict is what is known about the pods of one owner.
+type verdict struct {
 	// owner is the top of the chain: the Deployment of a ReplicaSet.
 	owner owner
 	// want is the injection that the webhook would make; injected is false if it would leave the pod alone.
@@ -69,13 +69,13 @@ type judgement struct {
 
 // pods returns the strays of a namespace, or of all if it is empty, sorted by namespace, owner and pod. Of injected pods that
 // nothing owns only what listeners refuse is judged: what they were made from is not known any more.
-func (s *survey) pods(ctx context.Context, namespace string) ([]stray, error) {
-	s.direct, s.objects = map[types.UID]*judgement{}, map[string]inject.Objects{}
+func (s *audit) pods(ctx context.Context, namespace string) ([]podFinding, error) {
+	s.direct, s.objects = map[types.UID]*verdict{}, map[string]inject.Objects{}
 	var namespaces corev1.NamespaceList
 	if err := s.client.List(ctx, &namespaces); err != nil {
 		return nil, fmt.Errorf("list namespaces: %w", err)
 	}
-	var out []stray
+	var out []podFinding
 	for _, ns := range namespaces.Items {
 		if _, meshed := ns.Labels[meshv1beta2.LabelInject]; !meshed || namespace != "" && ns.Name != namespace {
 			continue
@@ -90,14 +90,14 @@ func (s *survey) pods(ctx context.Context, namespace string) ([]stray, error) {
 			}
 		}
 	}
-	slices.SortFunc(out, func(x, y stray) int {
+	slices.SortFunc(out, func(x, y podFinding) int {
 		return cmp.Or(cmp.Compare(x.Owner.Namespace, y.Owner.Namespace), cmp.Compare(x.Owner.String(), y.Owner.String()), cmp.Compare(x.State, y.State), cmp.Compare(x.Pod, y.Pod))
 	})
 	return out, nil
 }
 
 // judge returns nil for pods that are as they should be, and for those that are on their way out.
-func (s *survey) judge(ctx context.Context, pod *corev1.Pod) *stray {
+func (s *audit) judge(ctx context.Context, pod *corev1.Pod) *podFinding {
 	if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return nil
 	}
@@ -116,7 +116,7 @@ func (s *survey) judge(ctx context.Context, pod *corev1.Pod) *stray {
 		j = s.ask(ctx, pod, c)
 		s.direct[id] = j
 	}
-	f := &stray{Pod: pod.Name, Owner: j.owner, State: stateOutside}
+	f := &podFinding{Pod: pod.Name, Owner: j.owner, State: stateOutside}
 	switch {
 	case j.failed != "":
 		f.State, f.Why = stateUnknown, j.failed
@@ -138,9 +138,9 @@ func (s *survey) judge(ctx context.Context, pod *corev1.Pod) *stray {
 	return f
 }
 
-// unowned judges an injected pod that nothing would make anew.
-func (s *survey) unowned(ctx context.Context, pod *corev1.Pod) *stray {
-	f := &stray{Pod: pod.Name, Owner: owner{"v1", "Pod", pod.Namespace, pod.Name}, State: stateOutdated}
+// unowned judges an injected pod that nothing would recreate.
+func (s *audit) unowned(ctx context.Context, pod *corev1.Pod) *podFinding {
+	f := &podFinding{Pod: pod.Name, Owner: owner{"v1", "Pod", pod.Namespace, pod.Name}, State: stateOutdated}
 	list, err := s.refused(ctx, pod)
 	switch {
 	case err != nil:
@@ -153,8 +153,8 @@ func (s *survey) unowned(ctx context.Context, pod *corev1.Pod) *stray {
 	return f
 }
 
-// refused lists what kubelet and Prometheus ask an injected pod in vain, because the node that it runs as has become STRICT.
-func (s *survey) refused(ctx context.Context, pod *corev1.Pod) ([]inject.Asked, error) {
+// refused lists what kubelet and Prometheus probe in an injected pod without effect, because the node that it runs as has become STRICT.
+func (s *audit) refused(ctx context.Context, pod *corev1.Pod) ([]inject.Asked, error) {
 	if len(inject.AskedPorts(pod)) == 0 {
 		return nil, nil
 	}
@@ -205,8 +205,8 @@ func difference(has, want inject.Status) string {
 }
 
 // ask tries to create a pod of the same owner again.
-func (s *survey) ask(ctx context.Context, pod *corev1.Pod, c *metav1.OwnerReference) *judgement {
-	j := &judgement{owner: owner{"v1", "Pod", pod.Namespace, pod.Name}}
+func (s *audit) ask(ctx context.Context, pod *corev1.Pod, c *metav1.OwnerReference) *verdict {
+	j := &verdict{owner: owner{"v1", "Pod", pod.Namespace, pod.Name}}
 	try := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: pod.Labels, Annotations: pod.Annotations}, Spec: pod.Spec}
 	if c != nil {
 		t, err := s.template(ctx, pod.Namespace, c, j)
@@ -232,7 +232,7 @@ func (s *survey) ask(ctx context.Context, pod *corev1.Pod, c *metav1.OwnerRefere
 }
 
 // template is what the controller of a pod makes pods from. It notes the owner: the controller, or the controller of a ReplicaSet.
-func (s *survey) template(ctx context.Context, namespace string, c *metav1.OwnerReference, j *judgement) (*corev1.PodTemplateSpec, error) {
+func (s *audit) template(ctx context.Context, namespace string, c *metav1.OwnerReference, j *verdict) (*corev1.PodTemplateSpec, error) {
 	j.owner = owner{c.APIVersion, c.Kind, namespace, c.Name}
 	var u unstructured.Unstructured
 	u.SetGroupVersionKind(schema.FromAPIVersionAndKind(c.APIVersion, c.Kind))
