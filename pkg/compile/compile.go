@@ -196,7 +196,7 @@ type builder struct {
 	calls map[string]int
 	// contested are the pods that several nodes select, by the node that they run as.
 	contested map[*node][]contest
-	// issued are the listener certificates that the mesh's own authority stands in for, by node or gateway.
+	// issued are the listener certificates that the mesh's own authority replaces, by node or gateway.
 	issued map[mesh.Object]bool
 	// alike are the meshes in which two services may stand for one host.
 	alike map[*meshInfo]bool

@@ -92,7 +92,7 @@ func (s secrets) trust(t *meshv1beta2.TLSTrust) mesh.Material {
 		for _, arn := range arns {
 			switch m, found := s.b.mapped(s.mesh, s.owner.Namespace, arn); {
 			case found == unmapped:
-				s.standsIn(".validation.trust.acm", arn)
+				s.replaced(".validation.trust.acm", "the mesh CA is trusted instead of "+arn+"; map the ARN")
 			case found == withheld:
 				s.withheld(".validation.trust.acm", arn)
 			case m.Trust == nil:
@@ -101,7 +101,7 @@ func (s secrets) trust(t *meshv1beta2.TLSTrust) mesh.Material {
 		}
 		secret := s.b.acmTrust(s.mesh, s.owner.Namespace, arns...)
 		if s.b.in.Certificates.Root == nil && !s.b.in.Settings.Offline {
-			s.missing(".validation.trust.acm", "the authority of the mesh is not ready")
+			s.missing(".validation.trust.acm", "the mesh CA is not ready")
 		}
 		return mesh.Material{Secret: secret}
 	default:
@@ -134,7 +134,7 @@ func (b *builder) mapped(m *meshInfo, namespace, name string) (input.MappedSecre
 	return input.MappedSecret{}, unmapped
 }
 
-// issued finds what stands in for a certificate of AWS: what MeshSettings map the ARN to, else one of the mesh's own authority.
+// issued finds what replaces a certificate of AWS: what MeshSettings map the ARN to, else one of the mesh's own authority.
 func (s secrets) issued(arn string) (mesh.Material, bool) {
 	switch m, found := s.b.mapped(s.mesh, s.owner.Namespace, arn); {
 	case found == withheld:
@@ -147,24 +147,25 @@ func (s secrets) issued(arn string) (mesh.Material, bool) {
 		return mesh.Material{Secret: mesh.NewSecret(certificatePrefix+fromSecret(m.Secret), m.Chain, m.Key)}, true
 	}
 	s.b.issued[s.owner] = true
-	s.standsIn(".certificate.acm", arn)
+	s.replaced(".certificate.acm", "the mesh CA issues this certificate instead of "+arn+", and only proxies of the mesh trust it; map the ARN")
 	leaf := s.b.in.Certificates.Leaves[s.owner]
 	if leaf.Chain == nil && !s.b.in.Settings.Offline {
-		s.missing(".certificate.acm", "the authority of the mesh has not issued the certificate yet")
+		s.missing(".certificate.acm", "the mesh CA has not issued the certificate yet")
 		return mesh.Material{}, false
 	}
 	return mesh.Material{Secret: mesh.NewSecret(certificatePrefix+fromAuthority, leaf.Chain, leaf.Key)}, true
 }
 
-// withheld reports a name that MeshSettings map for other namespaces only. Nothing stands in for it: the administrator has said who may
+// withheld reports a name that MeshSettings map for other namespaces only. Nothing replaces it: the administrator has said who may
 // have it.
 func (s secrets) withheld(path, name string) {
 	s.missing(path, fmt.Sprintf("no entry of MeshSettings %q for %s lists namespace %q; add it to the entry's namespaces", s.mesh.object.Name, name, s.owner.Namespace))
 }
 
-func (s secrets) standsIn(path, arn string) {
+// replaced reports an ARN in whose place the mesh CA is used.
+func (s secrets) replaced(path, what string) {
 	s.b.problem(mesh.Problem{Object: s.owner, Severity: mesh.Adjusted, Reason: meshv1beta2.ReasonAdjusted, Path: s.path + path,
-		Message: fmt.Sprintf("the authority of the mesh stands in for %s, and only proxies of the mesh trust it; map the ARN to a Secret in MeshSettings %q to use another", arn, s.mesh.object.Name)})
+		Message: fmt.Sprintf("%s to a Secret in MeshSettings %q to use another", what, s.mesh.object.Name)})
 }
 
 func (s secrets) missing(path, why string) {
@@ -172,7 +173,7 @@ func (s secrets) missing(path, why string) {
 		Path: s.path + path, Message: why + "; connections that need it fail until then"})
 }
 
-// acmTrust is what stands in for authorities of AWS that an object of the namespace names: what MeshSettings map an ARN to, else the mesh's
+// acmTrust is what replaces authorities of AWS that an object of the namespace names: what MeshSettings map an ARN to, else the mesh's
 // own authority.
 func (b *builder) acmTrust(m *meshInfo, namespace string, arns ...string) *mesh.Secret {
 	var origins []string

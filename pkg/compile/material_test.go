@@ -59,7 +59,7 @@ func TestAMappedSecretServesOnlyTheNamespacesOfItsEntry(t *testing.T) {
 					t.Errorf("%s is told that there is none: %v", namespace, told)
 				}
 				if !served && s.Key != nil {
-					t.Errorf("%s has a key although nothing stands in for a withheld Secret", namespace)
+					t.Errorf("%s has a key although nothing replaces a withheld Secret", namespace)
 				}
 			}
 		})

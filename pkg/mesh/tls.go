@@ -29,7 +29,7 @@ type Trust struct {
 type Material struct {
 	// Chain and Key are files in the proxy's container; trust has no key.
 	Chain, Key string
-	// SDS is a name that the pod's own provider knows; where the pod has none, Secret holds what stands in for it, if anything.
+	// SDS is a name that the pod's own provider knows; where the pod has none, Secret holds what replaces it, if anything.
 	SDS string
 	// Secret is delivered by the control plane.
 	Secret *Secret

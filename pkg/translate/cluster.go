@@ -135,7 +135,7 @@ func loopback(ipv4 bool) string {
 }
 
 // setEDS makes c take its endpoints over ADS and returns the name it asks for. The name ends with a hash of the rest of the
-// cluster: Envoy does not ask again for a name it already has, and a changed cluster would then wait for ever.
+// cluster: Envoy does not ask again for a name it already has, and a changed cluster would then wait indefinitely.
 func setEDS(c *clusterv3.Cluster) (string, error) {
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
 	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: adsSource()}

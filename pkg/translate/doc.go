@@ -11,7 +11,7 @@
 //   - Listener-level fields never change during a proxy's life; change is expressed by filter chains only.
 //   - Route configurations are always delivered by RDS under stable names.
 //   - The assignment of a cluster is subscribed under a name that contains a hash of the cluster, so that a changed cluster
-//     asks for its endpoints again and can never warm for ever.
+//     asks for its endpoints again and does not stay warming.
 //   - Every listener and route configuration states the clusters it needs; the server holds it until these are warm.
 //
 // Start with Translator.Translate, then sockets.go, listener.go, route.go and cluster.go. The package imports mesh and xds, and Envoy's API.

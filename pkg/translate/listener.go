@@ -158,7 +158,7 @@ func orNone[T any](list []T) []T {
 }
 
 // bind sets the addresses. The outbound listener is on loopback only: redirected connections arrive there, and on any other
-// address a stranger's single connection would make a pass-through proxy connect to itself for ever.
+// address a stranger's single connection would make a pass-through proxy connect to itself endlessly.
 func bind(l *listenerv3.Listener, in *listenerInput) {
 	p := in.Profile
 	switch {
