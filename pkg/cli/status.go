@@ -69,11 +69,12 @@ A status that speaks of an older generation than the object's is shown as stale.
 	return c
 }
 
-// kinds are those that status shows.
-var kinds = []string{"Mesh", "VirtualGateway", "GatewayRoute", "VirtualService", "VirtualRouter", "Route", "VirtualNode", "BackendGroup"}
-
 // goodReference refuses an argument that names no object of a kind that status shows.
 func goodReference(args []string) error {
+	kinds := make([]string, len(meshv1beta2.Kinds))
+	for i, k := range meshv1beta2.Kinds {
+		kinds[i] = k.Name
+	}
 	for _, a := range args {
 		kind, name, ok := strings.Cut(a, "/")
 		if !ok || name == "" || strings.Contains(name, "/") || !slices.ContainsFunc(kinds, func(k string) bool { return strings.EqualFold(k, kind) }) {
