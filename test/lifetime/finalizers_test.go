@@ -102,7 +102,7 @@ func (c *cluster) quiet(t *testing.T) {
 func (c *cluster) held(t *testing.T) {
 	c.delete(t, "Mesh/m", "VirtualGateway/g", "VirtualService/s", "VirtualRouter/r", "VirtualNode/a")
 	for _, want := range []struct{ kind, reason, reporter, words string }{
-		{"Mesh", "PendingMembersDeletion", "mesh-members", "virtualService: 1, virtualRouter: 1, virtualNode: 1, virtualGateway: 1, gatewayRoute: 1"},
+		{"Mesh", "PendingMembersDeletion", "mesh-members", "virtualNode: 1, virtualRouter: 1, virtualService: 1, virtualGateway: 1, gatewayRoute: 1"},
 		{"VirtualGateway", "PendingMembersDeletion", "virtualgateway-members", "gatewayRoute: 1"},
 		{"VirtualService", "PendingReferencesDeletion", "VirtualService", "GatewayRoute ns/t"},
 		{"VirtualRouter", "PendingReferencesDeletion", "VirtualRouter", "VirtualService ns/s"},
