@@ -2,10 +2,8 @@ package controllers
 
 import (
 	"context"
-	"net/netip"
-	"sync"
+	"time"
 
-	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -16,20 +14,14 @@ import (
 // Webhooks read like this only before they deny something because it is missing in their cache.
 type sparing struct {
 	client.Reader
-
-	mu      sync.Mutex
-	sources map[netip.Addr]*rate.Limiter
+	rates guard.Rates
 }
 
-const (
-	// liveRate and liveBurst are the requests of one source. A review needs four.
-	liveRate, liveBurst = 40, 200
-	// liveSources is how many sources are remembered.
-	liveSources = 4096
-)
+// liveRate and liveBurst are the requests of one source. A review needs four.
+const liveRate, liveBurst = 40, 200
 
 func newSparing(r client.Reader) *sparing {
-	return &sparing{Reader: r, sources: map[netip.Addr]*rate.Limiter{}}
+	return &sparing{Reader: r, rates: guard.Rates{PerSecond: liveRate, Burst: liveBurst}}
 }
 
 // Get implements client.Reader.
@@ -51,22 +43,8 @@ func (s *sparing) List(ctx context.Context, list client.ObjectList, options ...c
 // spare refuses what is too much; who asks in the name of a user is answered with an error that can be tried again.
 func (s *sparing) spare(ctx context.Context) error {
 	const second = 1
-	if !s.limiter(guard.Source(ctx)).Allow() {
+	if !s.rates.Allow(guard.Source(ctx), time.Now()) {
 		return apierrors.NewTooManyRequests("too many requests need the API server itself; try again", second)
 	}
 	return nil
-}
-
-func (s *sparing) limiter(from netip.Addr) *rate.Limiter {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.sources[from]
-	if l == nil {
-		if len(s.sources) >= liveSources {
-			clear(s.sources)
-		}
-		l = rate.NewLimiter(liveRate, liveBurst)
-		s.sources[from] = l
-	}
-	return l
 }

@@ -242,7 +242,7 @@ func (w *statusWriter) write(ctx context.Context, m *memory, d *status.Desired, 
 	return nil
 }
 
-// outside records events where an object was refused or taken again.
+// tell records events where an object was refused or taken again.
 func (w *statusWriter) tell(before, after meshv1beta2.Object) {
 	for _, kind := range []string{meshv1beta2.ConditionAccepted, meshv1beta2.ConditionResolvedRefs, meshv1beta2.ConditionProgrammed, meshv1beta2.ConditionInjected} {
 		had := meshv1beta2.FindCondition(*before.Common().Conditions, kind)

@@ -143,7 +143,7 @@ func (s *standalone) follow(ctx context.Context, watch *fsnotify.Watcher, failed
 			return fmt.Errorf("watch files: %w", err)
 		case e := <-watch.Events:
 			if linked && filepath.Dir(e.Name) == filepath.Dir(filepath.Clean(s.dir)) && filepath.Base(e.Name) != filepath.Base(s.dir) {
-				continue // beside the link
+				continue // next to the link
 			}
 			if info, err := os.Stat(e.Name); err == nil && info.IsDir() {
 				if err := watchTree(watch, e.Name); err != nil {

@@ -273,15 +273,9 @@ func (s *said) until(t *testing.T, want string) (all string) {
 	return all
 }
 
-// TestAFolderThatIsReplacedIsFollowed: a folder may be moved away and another one put in its place, as deployments by script do.
-func TestAFolderThatIsReplacedIsFollowed(t *testing.T) {
-	t.Parallel()
-	log, dir := &said{}, filepath.Join(t.TempDir(), "manifests")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(dir, "m.yaml"), colors)
-	s := standalone{dir: dir, namespace: "default", log: log, access: access{listen: freeAddress(t)}}
+// start serves until the end of the test.
+func start(t *testing.T, s *standalone) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(ctx) }()
@@ -291,6 +285,18 @@ func TestAFolderThatIsReplacedIsFollowed(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestAFolderThatIsReplacedIsFollowed: a folder may be moved away and another one put in its place, as deployments by script do.
+func TestAFolderThatIsReplacedIsFollowed(t *testing.T) {
+	t.Parallel()
+	log, dir := &said{}, filepath.Join(t.TempDir(), "manifests")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "m.yaml"), colors)
+	s := standalone{dir: dir, namespace: "default", log: log, access: access{listen: freeAddress(t)}}
+	start(t, &s)
 	log.until(t, "serving delta xDS")
 	if err := os.Rename(dir, dir+".old"); err != nil {
 		t.Fatal(err)
@@ -325,15 +331,7 @@ func TestALinkThatIsPointedElsewhereIsFollowed(t *testing.T) {
 	}
 	point("one")
 	s := standalone{dir: filepath.Join(root, "current"), namespace: "default", log: log, access: access{listen: freeAddress(t)}}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	start(t, &s)
 	log.until(t, "serving delta xDS")
 	point("two")
 	log.until(t, "serving 2 nodes, 1 changed")
@@ -346,15 +344,7 @@ func TestStandaloneTellsWhatProxiesDo(t *testing.T) {
 	log, dir, address := &said{}, t.TempDir(), freeAddress(t)
 	write(t, filepath.Join(dir, "m.yaml"), colors)
 	s := standalone{dir: dir, namespace: "default", log: log, access: access{listen: address}}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	start(t, &s)
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

@@ -39,15 +39,7 @@ func TestStandaloneAsksForProofBeyondLoopback(t *testing.T) {
 	s := standalone{dir: folder, namespace: "default", log: io.Discard, access: access{
 		listen: address, certificate: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key"), tokenFile: filepath.Join(dir, "tokens"),
 	}}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	start(t, &s)
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: "localhost"})))
 	if err != nil {
 		t.Fatal(err)

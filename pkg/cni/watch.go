@@ -25,7 +25,7 @@ type Watcher struct {
 	Client    kubernetes.Interface
 	Node      string
 	RecordDir string
-	// Delete makes an end of such pods that have a controller, which recreates them; the others are only told by an event.
+	// Delete deletes such pods if they have a controller, which recreates them; the others only get an event.
 	Delete bool
 	Log    logr.Logger
 

@@ -17,7 +17,7 @@ type listenerKey struct {
 	port   uint32
 }
 
-// podEndpoints are endpoints with what they are made from, beside the node's own object.
+// podEndpoints are endpoints with what they are made from, apart from the node's own object.
 type podEndpoints struct {
 	pods       []*input.Pod
 	via        *input.ServicePort

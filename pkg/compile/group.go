@@ -25,7 +25,7 @@ func (b *builder) indexGroups() {
 	}
 }
 
-// checkGroups reports the members of groups that do not exist, on the groups. A name that a node has found beside itself is no such member.
+// checkGroups reports the members of groups that do not exist, on the groups. A name that a node has found in its own namespace is no such member.
 func (b *builder) checkGroups() {
 	if !b.in.Settings.BackendGroups {
 		return

@@ -515,7 +515,7 @@ func TestRatesAreEachSourcesOwn(t *testing.T) {
 		at = at.Next()
 		r.Allow(at, now)
 	}
-	if n := len(r.buckets); n > 5000 {
+	if n := len(r.limiters); n > 5000 {
 		t.Errorf("%d sources are remembered", n)
 	}
 	now = now.Add(time.Second)

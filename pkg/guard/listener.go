@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Limits are the bounds of a listener. A zero number is no bound.
@@ -66,7 +68,7 @@ func (l *Listener) enter(from netip.Addr, fresh bool) bool {
 	if over(l.unproven, l.limits.Unproven) || over(s.unproven, s.room(l.limits)) {
 		return false
 	}
-	if fresh && s.bucket != nil && !s.bucket.take(now) {
+	if fresh && !s.connect(now) {
 		return false
 	}
 	l.unproven++
@@ -82,7 +84,7 @@ func (l *Listener) source(from netip.Addr, now time.Time) *source {
 		l.forget(now)
 		s = &source{pruned: now}
 		if l.limits.Rate > 0 {
-			s.bucket = newBucket(l.limits.Rate, l.limits.Burst, now)
+			s.rate = rate.NewLimiter(rate.Limit(l.limits.Rate), l.limits.Burst)
 		}
 		l.sources[from] = s
 	}

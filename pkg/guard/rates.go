@@ -1,9 +1,12 @@
 package guard
 
 import (
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Rates bounds how often each source may do something that has no connection, such as sending a packet. The zero value allows nothing.
@@ -12,40 +15,38 @@ type Rates struct {
 	PerSecond float64
 	Burst     int
 
-	mu      sync.Mutex
-	buckets map[netip.Addr]*bucket
-	others  *bucket
-	swept   time.Time
+	mu       sync.Mutex
+	limiters map[netip.Addr]*rate.Limiter
+	others   *rate.Limiter
+	swept    time.Time
 }
 
 // Allow is false when a source does it too often.
 func (r *Rates) Allow(from netip.Addr, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.bucket(sourceOf(from), now).take(now)
+	return r.limiter(sourceOf(from), now).AllowN(now, 1)
 }
 
-// bucket returns that of a source. When there are too many sources new ones share one, so that forged addresses take no memory.
-func (r *Rates) bucket(from netip.Addr, now time.Time) *bucket {
+// limiter returns that of a source. When there are too many sources new ones share one, so that forged addresses take no memory.
+func (r *Rates) limiter(from netip.Addr, now time.Time) *rate.Limiter {
 	const many = 4096
-	if b := r.buckets[from]; b != nil {
-		return b
+	if l := r.limiters[from]; l != nil {
+		return l
 	}
-	if r.buckets == nil {
-		r.buckets, r.others = map[netip.Addr]*bucket{}, newBucket(r.PerSecond, r.Burst, now)
+	if r.limiters == nil {
+		r.limiters, r.others = map[netip.Addr]*rate.Limiter{}, r.newLimiter()
 	}
-	if len(r.buckets) >= many && now.Sub(r.swept) >= time.Second {
+	if len(r.limiters) >= many && now.Sub(r.swept) >= time.Second {
 		r.swept = now
-		for source, b := range r.buckets {
-			if b.full(now) {
-				delete(r.buckets, source)
-			}
-		}
+		maps.DeleteFunc(r.limiters, func(_ netip.Addr, l *rate.Limiter) bool { return full(l, now) })
 	}
-	if len(r.buckets) >= many {
+	if len(r.limiters) >= many {
 		return r.others
 	}
-	b := newBucket(r.PerSecond, r.Burst, now)
-	r.buckets[from] = b
-	return b
+	l := r.newLimiter()
+	r.limiters[from] = l
+	return l
 }
+
+func (r *Rates) newLimiter() *rate.Limiter { return rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst) }

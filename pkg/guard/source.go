@@ -1,6 +1,10 @@
 package guard
 
-import "time"
+import (
+	"time"
+
+	"golang.org/x/time/rate"
+)
 
 const (
 	// creditPause is how often a client gives its source the cost of a connection back: a proxy connects once after a restart, not
@@ -13,7 +17,9 @@ const (
 // source is where connections come from.
 type source struct {
 	unproven int
-	bucket   *bucket // nil for no limit
+	rate     *rate.Limiter // nil for no limit
+	// credits are connections that were given back; with the tokens of rate they are never more than its burst.
+	credits int
 	// clients are those that have proven who they are, by name. Many behind one address (an egress gateway, the host network) are one source.
 	clients map[string]*client
 	pruned  time.Time
@@ -45,10 +51,26 @@ func (s *source) prove(name string, now time.Time) {
 		s.clients[name] = c
 	}
 	c.streams++
-	if s.bucket != nil && now.Sub(c.credited) >= creditPause {
+	if s.rate != nil && now.Sub(c.credited) >= creditPause {
 		c.credited = now
-		s.bucket.giveBack()
+		s.credits++
 	}
+}
+
+// connect counts a new connection; it is false when they come too fast.
+func (s *source) connect(now time.Time) bool {
+	if s.rate == nil {
+		return true
+	}
+	s.credits = min(s.credits, s.rate.Burst()-int(s.rate.TokensAt(now)))
+	if s.rate.AllowN(now, 1) {
+		return true
+	}
+	if s.credits == 0 {
+		return false
+	}
+	s.credits--
+	return true
 }
 
 // unprove ends a stream of a known client.
@@ -75,36 +97,7 @@ func (s *source) forget(now time.Time) {
 // idle is true when there is nothing to remember.
 func (s *source) idle(now time.Time) bool {
 	s.forget(now)
-	return s.unproven == 0 && len(s.clients) == 0 && (s.bucket == nil || s.bucket.full(now))
+	return s.unproven == 0 && len(s.clients) == 0 && (s.rate == nil || full(s.rate, now))
 }
 
-// bucket allows events at a rate.
-type bucket struct {
-	perSecond, most, tokens float64
-	at                      time.Time
-}
-
-func newBucket(perSecond float64, most int, now time.Time) *bucket {
-	return &bucket{perSecond: perSecond, most: float64(most), tokens: float64(most), at: now}
-}
-
-func (b *bucket) fill(now time.Time) {
-	b.tokens = min(b.most, b.tokens+b.perSecond*now.Sub(b.at).Seconds())
-	b.at = now
-}
-
-func (b *bucket) take(now time.Time) bool {
-	b.fill(now)
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
-}
-
-func (b *bucket) giveBack() { b.tokens = min(b.most, b.tokens+1) }
-
-func (b *bucket) full(now time.Time) bool {
-	b.fill(now)
-	return b.tokens >= b.most
-}
+func full(l *rate.Limiter, now time.Time) bool { return l.TokensAt(now) >= float64(l.Burst()) }

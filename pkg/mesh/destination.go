@@ -6,7 +6,7 @@ import "time"
 type Destination struct {
 	// Cluster is the name of the Envoy cluster.
 	Cluster string
-	// Object is empty for what belongs to no user's object beside the workload's own.
+	// Object is empty for what belongs to no user's object other than the workload's own.
 	Object   Object
 	Port     uint32
 	Protocol Protocol

@@ -22,7 +22,7 @@ type Files struct {
 	Objects input.Objects
 	// Refused are the objects of our kinds that an API server would not store; Faults say why.
 	Refused []Refused
-	// Pods and workloads found beside our kinds, for injection.
+	// Pods and workloads found next to our kinds, for injection.
 	Other []Document
 	// Faults are documents that could not be read or would be refused; they are left out and nothing else suffers.
 	Faults []Fault

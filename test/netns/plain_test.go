@@ -12,34 +12,8 @@ import (
 	"testing"
 )
 
-// passing are two Services of TLS listeners. Each has two pods at addresses of the peer: one receives the traffic past its proxy, on a port
-// without a listener, and one by its proxy.
-const passing = `
-apiVersion: appmesh.k8s.aws/v1beta2
-kind: Mesh
-metadata: {name: m}
-spec: {namespaceSelector: {}}
----
-apiVersion: v1
-kind: Namespace
-metadata: {name: demo}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: app, namespace: demo, uid: app, labels: {app: app}, annotations: {aftermesh.dev/node: mesh/m/virtualNode/app_demo, aftermesh.dev/profile: '{"ip":"4"}'}}
-status: {phase: Running, podIPs: [{ip: 10.254.7.2}]}
----
-apiVersion: appmesh.k8s.aws/v1beta2
-kind: VirtualNode
-metadata: {name: app, namespace: demo}
-spec:
-  podSelector: {matchLabels: {app: app}}
-  serviceDiscovery: {dns: {hostname: app.demo}}
-  backendDefaults: POLICY
-  backends: [{virtualService: {virtualServiceRef: {name: http}}}, {virtualService: {virtualServiceRef: {name: http2}}}]
-`
-
-// passed is a Service whose target port has a name, which one pod gives to port 8090 and the other to 8080.
+// passed is a Service of a TLS listener with two pods at addresses of the peer. Its target port has a name: one pod gives it to port 8090,
+// which has no listener, so that traffic passes its proxy by, and the other to 8080.
 func passed(protocol, clusterIP, past, through string) string {
 	pod := `---
 apiVersion: v1
@@ -111,7 +85,7 @@ func TestCallersReachPodsThatReceiveTrafficPastTheirProxies(t *testing.T) {
 				if c.policy == "enforced" {
 					c.policy = l.enforcing(authority)
 				}
-				text := strings.Replace(passing, "POLICY", c.policy, 1) +
+				text := callerOf("DROP_ALL", c.policy, "http", "http2") +
 					passed("http", "203.0.113.101", hostA, hostB) + passed("http2", "203.0.113.102", hostA, hostB)
 				l.apply(config(t, map[string]string{"APPMESH_EGRESS_IGNORED_IP": "", "APPMESH_ENABLE_IPV6": "0"}))
 				l.proxy(version, []byte(text))

@@ -29,9 +29,8 @@ const (
 	hostA, hostB, stranger = "203.0.113.7", "198.51.100.200", "169.254.169.254"
 )
 
-// shared are backends of one node that share ports: two hosts outside on 443, two Services on 6000, and on 8080 an HTTP service with a
-// host outside. Port 3306 has one service for itself.
-const shared = `
+// caller is the mesh and the node app, which the pod under test runs as.
+const caller = `
 apiVersion: appmesh.k8s.aws/v1beta2
 kind: Mesh
 metadata: {name: m}
@@ -52,8 +51,18 @@ metadata: {name: app, namespace: demo}
 spec:
   podSelector: {matchLabels: {app: app}}
   serviceDiscovery: {dns: {hostname: app.demo}}
-  backends: BACKENDS
+  backendDefaults: POLICY
+  backends: [BACKENDS]
 `
+
+// callerOf returns caller with the names of the services that it may call.
+func callerOf(egress, policy string, services ...string) string {
+	var refs []string
+	for _, s := range services {
+		refs = append(refs, "{virtualService: {virtualServiceRef: {name: "+s+"}}}")
+	}
+	return strings.NewReplacer("EGRESS", egress, "POLICY", policy, "BACKENDS", strings.Join(refs, ", ")).Replace(caller)
+}
 
 // backend is a VirtualService with a node that is one host, and a Service with the cluster IP if one is given.
 type backend struct {
@@ -62,9 +71,10 @@ type backend struct {
 	protocol, host  string
 }
 
+// manifests are a caller and its backends.
 func manifests(egress string, list []backend) []byte {
 	var b bytes.Buffer
-	var refs []string
+	var names []string
 	for i, s := range list {
 		fmt.Fprintf(&b, `---
 apiVersion: appmesh.k8s.aws/v1beta2
@@ -83,10 +93,9 @@ spec: {awsName: %s, provider: {virtualNode: {virtualNodeRef: {name: s%d}}}}
 			fmt.Fprintf(&b, "---\napiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: demo}\nspec: {clusterIP: %s, clusterIPs: [%s], ports: [{port: %d}]}\n",
 				strings.Split(s.name, ".")[0], s.clusterIP, s.clusterIP, s.port)
 		}
-		refs = append(refs, fmt.Sprintf("{virtualService: {virtualServiceRef: {name: s%d}}}", i))
+		names = append(names, fmt.Sprintf("s%d", i))
 	}
-	text := strings.NewReplacer("EGRESS", egress, "BACKENDS", "["+strings.Join(refs, ", ")+"]").Replace(shared)
-	return append([]byte(text), b.Bytes()...)
+	return append([]byte(callerOf(egress, "{}", names...)), b.Bytes()...)
 }
 
 // proxy runs Envoy in the pod with what the project makes of the manifests for the node app, and waits until it listens. It returns the
